@@ -49,6 +49,10 @@ class Known:
     """Keywords that the drop-in receives."""
     silenced: tuple[str, ...] = ()
     """Globals through which the original writes; an estimate of its time does without them."""
+    has_columns: bool = True
+    """Whether its time is in proportion to the classes, so that whole columns stand for all; otherwise to the rows."""
+    takes_columns: str = ""
+    """Whether it calls `numpy.take` for each class: of the array that is "given", or of "its own" copy by columns."""
     timed: bool = True
     """Whether the original may run once more for an estimate of its time."""
 
@@ -85,22 +89,23 @@ def _metrics(home: str, module: str, names: Sequence[str]) -> tuple[Known, ...]:
 _SKLEARN = Library(
     "sklearn",
     (
-        *_functions(
-            "sklearn.metrics._ranking",
-            "sklearn",
-            (
-                "average_precision_score",
-                "label_ranking_average_precision_score",
-                "precision_recall_curve",
-                "roc_auc_score",
-                "roc_curve",
-                "top_k_accuracy_score",
-            ),
+        *(
+            dataclasses.replace(one, takes_columns="given")
+            for one in _functions("sklearn.metrics._ranking", "sklearn", ("average_precision_score", "roc_auc_score"))
+        ),
+        *_functions("sklearn.metrics._ranking", "sklearn", ("precision_recall_curve", "roc_curve")),
+        *(
+            dataclasses.replace(one, has_columns=False)
+            for one in _functions(
+                "sklearn.metrics._ranking",
+                "sklearn",
+                ("label_ranking_average_precision_score", "top_k_accuracy_score"),
+            )
         ),
     ),
     distribution="scikit-learn",
     package="sklearn.metrics",
-    tested=("1.8", "1.10"),
+    tested=("1.9", "1.10"),
     registries=("sklearn.metrics._scorer:_SCORERS.*",),
 )
 
@@ -197,7 +202,7 @@ def _slowfast() -> Library:
         ("get_map", (), "3b4087fcb81accc5a9f99b9b9ce82ab63849c1ed55e15c99b9be565837a4fe4d"),
     )
     get_map = _same(get_map, *_TIMESFORMER, "timesformer/utils/meters.py")
-    return Library("slowfast", (dataclasses.replace(get_map, silenced=("logger", "print")),))
+    return Library("slowfast", (dataclasses.replace(get_map, silenced=("logger", "print"), takes_columns="its own"),))
 
 
 def _ast() -> Library:

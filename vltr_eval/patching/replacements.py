@@ -12,23 +12,15 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from vltr_eval.patching.counting import (
-    Cost,
-    Counts,
-    Originals,
-    difference,
-    estimate,
-    inside,
-    reason_of,
-    silent,
-    size_of,
-    sliced,
-)
+from vltr_eval.patching.counting import Counts, Originals, difference, inside, reason_of, size_of
+from vltr_eval.patching.estimates import BUDGET, Cost, Parts, estimate, silent, with_columns
 from vltr_eval.patching.known import Known
 from vltr_eval.patching.pristine import pristine
 
 _ARGUMENTS = "_vltr_arguments"  # of a new object, until the time of the original has been estimated
 _SHADOW = "_vltr_original"  # an object of the original class that receives the same batches, to verify ours
+_ROWS_OF_OBJECTS = 8192  # the batch of an object is repeated for so many rows, because an evaluation has many batches
+_LARGER = 4  # times the rows of the call that was timed: then the original is timed again
 _ROWS = "_vltr_size"  # rows and classes since the last reset
 
 
@@ -52,7 +44,9 @@ class Replacement:
         self.title = f"{original.__module__}.{original.__qualname__}"
         self.recorders: tuple[Recorder, ...] = ()  # of the active patches
         self._cost: Cost | None = None
+        self._timed_rows = 0
         self._costs_due = known.timed
+        self._budget = BUDGET
         self.object = self._make_class() if isinstance(original, type) else self._make_function()
         by_object[id(self.object)] = self
 
@@ -75,20 +69,27 @@ class Replacement:
         if not self.recorders:
             return self.original(*args, **kwargs)
         size = size_of(args, kwargs)
-        if self._cost_is_due():
-            original = silent(self.original, self.known.silenced)
-            names, values = list(kwargs), [*args, *kwargs.values()]
-
-            def run(kept: int) -> None:
-                cut = sliced(values, size[0], kept)
-                original(*cut[: len(args)], **dict(zip(names, cut[len(args) :], strict=True)))
-
-            self._estimate(run, *size, most=size[0])
+        if self._cost_is_due(size[0]):
+            self._estimate_call(args, kwargs, size)
         given = copy.deepcopy((args, kwargs)) if self.verifies else None
         result = self._counted(size, lambda: self.drop_in(*args, **kwargs))
         if given is not None:
             self._verify(result, lambda: self.original(*given[0], **given[1]))
         return result
+
+    def _estimate_call(self, args: tuple[Any, ...], kwargs: dict[str, Any], size: tuple[int, int]) -> None:
+        original = silent(self.original, self.known.silenced)
+        names, parts = list(kwargs), Parts([*args, *kwargs.values()], *size)
+
+        def prepare(rows: int, columns: int) -> Callable[[], object]:
+            cut = [with_columns(value, size[1], columns) for value in parts(rows, columns)]
+            return functools.partial(original, *cut[: len(args)], **dict(zip(names, cut[len(args) :], strict=True)))
+
+        average = kwargs.get("average", "")
+        has_columns = self.known.has_columns and parts.has_columns and average != "samples"
+        self._estimate(prepare, *size, has_columns=has_columns, is_pooled=average == "micro")
+        if self._cost is not None and has_columns and self.known.takes_columns and average != "micro":
+            self._cost.copying = parts.copying(self.known.takes_columns == "its own")
 
     def _call_below(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call from an original, or from a drop-in, which then falls back: the original in either case."""
@@ -171,19 +172,8 @@ class Replacement:
             return method(*args, **kwargs)
         rows, classes = size_of(args, kwargs)
         arguments = vars(this).pop(_ARGUMENTS, None)
-        if arguments is not None and self._cost_is_due():
-            names, values = list(kwargs), [*args, *kwargs.values()]
-
-            kind = self._pristine()
-
-            def run(kept: int) -> None:
-                cut = sliced(values, rows, min(rows, kept))
-                twin = kind(*arguments[0], **arguments[1])
-                for _ in range(-(-kept // rows)):  # one batch again, because an evaluation has many
-                    getattr(twin, name)(*cut[: len(args)], **dict(zip(names, cut[len(args) :], strict=True)))
-                getattr(twin, self.known.results[0])()
-
-            self._estimate(run, rows, classes, 64 * rows)
+        if arguments is not None and self._cost_is_due(rows):
+            self._estimate_object(arguments, name, args, kwargs, (rows, classes))
         if _SHADOW in vars(this):
             given = copy.deepcopy((args, kwargs))
             with Originals():
@@ -196,6 +186,36 @@ class Replacement:
         fed = vars(this).get(_ROWS, (0, 0))
         vars(this)[_ROWS] = fed[0] + rows, max(fed[1], classes)
         return value
+
+    def _estimate_object(
+        self,
+        arguments: tuple[tuple[Any, ...], dict[str, Any]],
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        size: tuple[int, int],
+    ) -> None:
+        rows, classes = size
+        names, parts, kind = list(kwargs), Parts([*args, *kwargs.values()], *size), self._pristine()
+
+        def prepare(kept: int, columns: int) -> Callable[[], object]:
+            cut = parts(min(rows, kept), columns)
+            given, named = arguments
+            twin = kind(
+                *(with_columns(value, classes, columns) for value in given),
+                **{key: with_columns(value, classes, columns) for key, value in named.items()},
+            )
+
+            def call() -> None:
+                for _ in range(-(-kept // rows)):  # one batch again, because an evaluation has many
+                    getattr(twin, name)(*cut[: len(args)], **dict(zip(names, cut[len(args) :], strict=True)))
+                getattr(twin, self.known.results[0])()
+
+            return call
+
+        self._estimate(
+            prepare, max(rows, _ROWS_OF_OBJECTS), classes, has_columns=self.known.has_columns and parts.has_columns
+        )
 
     def _result(self, made: type, this: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         method = getattr(super(made, this), name)
@@ -245,23 +265,40 @@ class Replacement:
                 for reason, seconds in fallbacks:
                     counts.fallbacks[reason] = counts.fallbacks.get(reason, 0) + 1
                     counts.fallback_seconds += seconds
-                if self._cost is not None and not fallbacks and returned:
-                    counts.estimated_calls += 1
-                    counts.estimated += self._cost(*size)
+                if returned and not fallbacks:
+                    estimated = None if self._cost is None else self._cost(*size)
+                    counts.estimated_calls += estimated is not None
+                    counts.unknown_calls += estimated is None
+                    counts.estimated += estimated or 0.0
 
     def _all_counts(self) -> Iterable[Counts]:
         for recorder in self.recorders:
             with recorder.lock:
                 yield recorder.of(self.title)
 
-    def _cost_is_due(self) -> bool:
-        """Whether this call is the first of all; the answer is True once."""
-        due, self._costs_due = self._costs_due, False
+    def _cost_is_due(self, rows: int) -> bool:
+        """Whether the original is to be timed: at the first call, and at one that is much larger than those before."""
+        if self._cost is not None and rows > _LARGER * self._timed_rows and self._budget > BUDGET / 4:
+            self._costs_due = True
+        due, self._costs_due = self._costs_due and not self.verifies, False
         return due
 
-    def _estimate(self, run: Callable[[int], None], rows: int, classes: int, most: int) -> None:
+    def _estimate(
+        self,
+        prepare: Callable[[int, int], Callable[[], object]],
+        rows: int,
+        classes: int,
+        *,
+        has_columns: bool,
+        is_pooled: bool = False,
+    ) -> None:
+        start = time.perf_counter()
         with Originals():
-            self._cost = estimate(run, rows, classes, most)
+            self._cost = estimate(
+                prepare, rows, classes, has_columns=has_columns, is_pooled=is_pooled, budget=self._budget
+            )
+        self._timed_rows = rows
+        self._budget -= time.perf_counter() - start
 
     def _verify(self, ours: Any, call: Callable[[], Any]) -> None:
         start = time.perf_counter()

@@ -24,7 +24,7 @@ class FunctionSummary:
         fallback_seconds: The time of these calls.
         errors: Calls that raised.
         original_seconds: The time that the original would have taken for the calls that did not fall back. An
-            estimate, or under ``verify`` the time that it took. None if there is neither.
+            estimate, or under ``verify`` the time that it took. None if it is unknown.
         largest_difference: The largest difference from the original's results under ``verify``; otherwise None.
         disagreements: Under ``verify``, results that cannot be compared as numbers; at most three.
     """
@@ -44,7 +44,7 @@ class FunctionSummary:
     @classmethod
     def of(cls, name: str, counts: Counts, *, verify: bool) -> FunctionSummary:
         original: float | None = counts.verified_seconds if verify else counts.estimated
-        if not (counts.verified if verify else counts.estimated_calls):
+        if not (counts.verified if verify else counts.estimated_calls) or (counts.unknown_calls and not verify):
             original = None
         return cls(
             name,
@@ -147,11 +147,13 @@ class Summary:
         if not any(one.original_seconds is not None for one in self.functions):
             return headline
         saved = f"{self.saved_seconds:.3g} s saved"
-        how = "measured" if self.verify else "an estimate from slices of the first calls"
+        how = "measured" if self.verify else "an estimate from parts of the first calls"
         return f"{headline}; {saved} ({how})"
 
     @staticmethod
     def _row(one: FunctionSummary) -> tuple[str, ...]:
         size = f"{one.cells:,} cells" if one.shape is None else f"{one.shape[0]:,} x {one.shape[1]:,}"
-        original = "-" if one.original_seconds is None else f"{one.original_seconds:.3g}"
-        return one.name, f"{one.calls:,}", size, f"{one.seconds:.3g}", original, str(sum(one.fallbacks.values()))
+        fallbacks = sum(one.fallbacks.values())
+        nothing = "-" if fallbacks + one.errors == one.calls else "unknown"
+        original = nothing if one.original_seconds is None else f"{one.original_seconds:.3g}"
+        return one.name, f"{one.calls:,}", size, f"{one.seconds:.3g}", original, str(fallbacks)

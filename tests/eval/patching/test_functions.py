@@ -15,7 +15,6 @@ import pytest
 
 import vltr_eval
 from vltr_eval.patching import VersionRefused
-from vltr_eval.patching.counting import Cost
 from vltr_eval.patching.known import LIBRARIES, Known, Library, libraries_of
 
 metrics = pytest.importorskip("sklearn.metrics")
@@ -159,7 +158,9 @@ def old_version(monkeypatch):
 
 
 def test_a_named_library_of_another_version_is_refused(old_version):
-    with pytest.raises(VersionRefused, match=r"^only: scikit-learn 1\.7\.2 was not tested; expected 1\.8 or later"):
+    with pytest.raises(
+        VersionRefused, match=r"^only: scikit-learn 1\.7\.2 was not tested; expected 1\.9 or later, below 1\.10"
+    ):
         patch()
     assert metrics.roc_auc_score is ORIGINALS["roc_auc_score"]
 
@@ -176,7 +177,7 @@ def test_any_version_covers_another_version(old_version):
 
 
 @pytest.mark.parametrize(
-    ("version", "is_refused"), [("1.7.9", True), ("1.8", False), ("1.9.1", False), ("1.10.0rc1", True), ("x", True)]
+    ("version", "is_refused"), [("1.8.9", True), ("1.9", False), ("1.9.1", False), ("1.10.0rc1", True), ("x", True)]
 )
 def test_versions_compare_by_number(monkeypatch, version, is_refused):
     monkeypatch.setattr(importlib.metadata, "version", lambda name: version)
@@ -297,7 +298,8 @@ def test_an_estimate_takes_copies_of_slices(library):
         library.score(labels, scores)
         library.score(labels, scores)
     assert library.seen
-    assert library.seen[0] == 2048
+    assert library.seen[0] == 512
+    assert max(library.seen[:-2]) <= 100_000
     assert scores.all()
     assert random.getstate() == states[0]
     assert np.random.get_state()[2] == states[1][2]  # noqa: NPY002
@@ -366,14 +368,3 @@ def test_the_summary_is_said_at_the_end(capsys):
     with patch(only="torcheval", quiet=False):
         pass
     assert capsys.readouterr().err == "vltr_eval.patch: no known function was called\n"
-
-
-def test_a_cost_interpolates_and_scales_by_classes():
-    cost = Cost([(10, 1.0), (40, 2.5)], classes=4)
-    assert cost(10, 4) == 1.0
-    assert cost(25, 4) == pytest.approx(1.75)
-    assert cost(5, 4) == 0.5
-    assert cost(60, 8) == pytest.approx(7.0)
-    assert cost(10**6, 4) == cost(640, 4)  # no farther than 16 times the largest slice
-    assert Cost([(10, 1.0)], classes=1)(1000, 1) == 1.0  # one slice says nothing of the rest
-    assert Cost([(10, 1.0), (40, 0.5)], classes=1)(80, 1) == 0.5

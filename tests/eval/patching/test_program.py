@@ -116,14 +116,8 @@ def test_options_are_those_before_the_script(tmp_path):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ([], "expected SCRIPT or -m MODULE, got neither"),
-        (["-m"], "expected SCRIPT or -m MODULE, got neither"),
-        (["--only", "scikit", "x.py"], "--only: expected some of sklearn, "),
         (["absent.py"], "No such file or directory: "),
         (["-m", "absent_module"], "-m: expected a module that can be run, got absent_module"),
-        (["--unknown", "x.py"], "unrecognized arguments: --unknown"),
-        (["--vrify", "x.py"], "unrecognized arguments: --vrify; did you mean --verify?"),
-        (["--only", "sklern", "x.py"], "got sklern; did you mean sklearn?"),
         (["--json", "no_folder/s.json", "x.py"], "--json: expected a file in a folder that exists, got no_folder/"),
     ],
 )
@@ -133,6 +127,34 @@ def test_bad_usage_is_one_sentence(command, message, tmp_path):
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert "no known function was called" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ([], "expected SCRIPT or -m MODULE, got neither"),
+        (["-m"], "expected SCRIPT or -m MODULE, got neither"),
+        (["--only", "scikit", "x.py"], "--only: expected some of sklearn, "),
+        (["--unknown", "x.py"], "unrecognized arguments: --unknown"),
+        (["--vrify", "x.py"], "unrecognized arguments: --vrify; did you mean --verify?"),
+        (["--only", "sklern", "x.py"], "got sklern; did you mean sklearn?"),
+    ],
+)
+def test_bad_options_are_one_sentence(command, message, capsys):
+    from vltr_eval.patching import program
+
+    with pytest.raises(SystemExit) as ended:
+        program.main(command)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_script_that_leaves_at_once_says_nothing(script):
+    script.write_text(
+        "import os\nfrom library_of_tests import score\nprint(score([0], [1]), flush=True)\nos._exit(3)\n"
+    )
+    done = patched("script.py", cwd=script.parent)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "1.0\n", "")
 
 
 def test_a_syntax_error_is_that_of_the_script(script):
