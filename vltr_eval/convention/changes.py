@@ -97,10 +97,11 @@ def fewest_changes(first: Found, second: Found, facts: Mapping[str, Any]) -> tup
     if not pairs:
         return ()
     pairs.sort(key=lambda pair: pair[:2])  # stable, so the order of the registry decides the rest
-    kept: dict[tuple[Rule, ...], Change] = {}
+    kept: dict[tuple[object, ...], Change] = {}
     for cost, _, change in pairs:
         if cost == pairs[0][0]:
-            kept.setdefault(change.rules, change)
+            # The first pair stands for all others of two definitions: a list of them would explain nothing.
+            kept.setdefault(tuple("" if rule.name == _DEFINITION else rule for rule in change.rules), change)
     return tuple(kept.values())[:_MOST]
 
 
