@@ -18,6 +18,7 @@ Different on purpose:
   `voc_mAP`. The originals use numpy's unstable argsort: with ties their number depends on numpy and the CPU, and ours
   lies in the same tie interval.
 - A NaN score is a ValueError that names row and class. The originals rank it first, or last in `voc_mAP`.
+- A masked cell of a masked array is a ValueError.
 - Blank lines in a file are skipped. The originals fail there.
 - numpy's print options stay those of the caller. The originals set precision 6 in Query2Label, 3 in SSGRL, and
   ``suppress=True`` for the rest of the process. A log with the originals' digits needs
@@ -58,7 +59,7 @@ def average_precision(output: Any, target: Any) -> Any:
         >>> round(float(average_precision(np.array([0.9, 0.8, 0.7]), np.array([1, 0, 1]))), 9)
         0.833333329
     """
-    output, target = np.asarray(output), np.asarray(target)
+    output, target = np.asanyarray(output), np.asanyarray(target)
     if not len(output):
         raise IndexError("output: expected at least one row, got none")
     return _average_precision(output.reshape(-1, 1), target.reshape(-1, 1))[0]
@@ -84,7 +85,7 @@ def mAP(targs: Any, preds: Any) -> Any:
     """
     if np.size(preds) == 0:
         return 0
-    return 100 * _average_precision(np.asarray(preds), np.asarray(targs)).mean()
+    return 100 * _average_precision(np.asanyarray(preds), np.asanyarray(targs)).mean()
 
 
 def voc_mAP(imagessetfilelist: str | Sequence[str], num: int, return_each: bool = False) -> Any:

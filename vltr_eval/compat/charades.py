@@ -18,6 +18,7 @@ Different on purpose:
 - Equal scores rank in the order of their rows, as in a stable argsort. The originals use numpy's unstable argsort: with
   ties their number depends on numpy and the CPU, and ours lies in the same tie interval.
 - A NaN score is a ValueError that names row and class. The originals rank it last.
+- A masked cell of a masked array is a ValueError.
 - They run on numpy 2, where the originals lack np.NINF.
 - `getClassificationMAP` sums in float64 before it rounds to float32; W-TALC adds float32 numbers.
 """
@@ -85,8 +86,8 @@ def getClassificationMAP(confidence: Any, labels: Any) -> Any:
         >>> round(float(getClassificationMAP(np.array([[0.9], [0.8], [0.7]]), np.array([[1], [0], [1]]))), 4)
         83.3333
     """
-    labels = np.asarray(labels)
-    each, num_positives = _of_classes(np.asarray(confidence)[:, : labels.shape[1]], labels)
+    labels = np.asanyarray(labels)
+    each, num_positives = _of_classes(np.asanyarray(confidence)[:, : labels.shape[1]], labels)
     values = np.nan_to_num(each * num_positives).astype(np.float32) / np.sum(labels, axis=0)
     return 100 * sum(values) / len(values)
 
@@ -114,5 +115,5 @@ def _of_classes(scores: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _descending(scores: Any) -> Any:
     """Scores that rank as the originals' ascending sort of ``-scores``, where unsigned integers wrap around."""
-    scores = np.asarray(scores)
+    scores = np.asanyarray(scores)
     return ~(-scores) if scores.dtype.kind in "iu" else scores

@@ -69,7 +69,11 @@ def get_map(preds: Any, labels: Any) -> np.float64:
     values = _present_average_precision(preds, labels)
     if values is None:
         present = ~np.all(labels == 0, axis=0)
-        preds, labels = preds[:, present], labels[:, present]
+        # scikit-learn reads the values under a mask; ours raises an error there, which would become 0.0
+        preds, labels = (
+            np.ma.getdata(part) if isinstance(part, np.ma.MaskedArray) else part
+            for part in (preds[:, present], labels[:, present])
+        )
         values = np.zeros(1)
         try:
             values = np.asarray(average_precision_score(labels, preds, average=None))

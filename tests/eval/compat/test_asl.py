@@ -179,3 +179,11 @@ def test_lines_that_do_not_fit_are_errors(tmp_path):
     (tmp_path / "scores.txt").write_text("0.5 1\n0.5\n")
     with pytest.raises(ValueError, match="number of columns"):
         voc_mAP(str(tmp_path / "scores.txt"), 1)
+
+
+def test_masked_cells_are_errors_not_numbers():
+    cells = np.zeros(A.shape, bool)
+    cells[3, 1] = True
+    for scores, labels in ((np.ma.array(A, mask=cells), LABELS_A), (A, np.ma.array(LABELS_A, mask=cells))):
+        with pytest.raises(ValueError, match="expected a number in every cell"):
+            mAP(labels, scores)

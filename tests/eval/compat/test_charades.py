@@ -165,6 +165,15 @@ def test_nan_scores_are_errors_that_name_them(function):
         function(scores, LABELS_A)
 
 
+@pytest.mark.parametrize("function", [*FUNCTIONS, charades.getClassificationMAP])
+def test_masked_cells_are_errors_not_numbers(function):
+    cells = np.zeros(A.shape, bool)
+    cells[3, 1] = True
+    for scores, labels in ((np.ma.array(A, mask=cells), LABELS_A), (A, np.ma.array(LABELS_A, mask=cells))):
+        with pytest.raises(ValueError, match="expected a number in every cell"):
+            function(scores, labels)
+
+
 def test_integer_scores_cannot_become_infinite():
     """As in the original: integers have no -inf for rows without labels."""
     with pytest.raises(OverflowError):

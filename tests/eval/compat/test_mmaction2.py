@@ -278,3 +278,11 @@ AccMetric()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stderr.splitlines()[-1] == "ImportError: AccMetric needs mmengine: pip install mmengine"
+
+
+def test_masked_cells_of_rows_are_errors_not_numbers():
+    scores, labels = np.ma.array(np.eye(3) + 0.1), np.eye(3, dtype=int)
+    assert mmaction2.mmit_mean_average_precision(scores, labels) == 1
+    scores[1, 2] = np.ma.masked
+    with pytest.raises(ValueError, match="row 1: expected a number in every cell"):
+        mmaction2.mmit_mean_average_precision(scores, labels)

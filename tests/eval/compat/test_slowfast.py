@@ -211,3 +211,10 @@ def test_reset_removes_all_clips():
     assert meter.video_preds.eq(-1e10).all()
     assert not meter.video_labels.any()
     assert not meter.clip_count.any()
+
+
+def test_masked_arrays_have_the_values_under_the_mask_as_in_scikit_learn(capsys):
+    masked = np.ma.array(small.A, mask=np.arange(small.A.size).reshape(small.A.shape) % 5 == 0)
+    assert get_map(masked, small.LABELS_A) == get_map(small.A, small.LABELS_A)
+    assert get_map(small.A, np.ma.array(small.LABELS_A, mask=masked.mask)) == get_map(small.A, small.LABELS_A)
+    assert capsys.readouterr().out == ""

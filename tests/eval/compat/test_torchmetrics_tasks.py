@@ -343,3 +343,30 @@ def test_processes_compute_together_without_gathering(tmp_path):
                 rank.kill()
     for (out, err), rank in zip(results, ranks, strict=True):
         assert (rank.returncode, out.strip()) == (0, "fine"), err
+
+
+@pytest.mark.parametrize("average", ["macro", "weighted", None])
+def test_targets_of_class_0_alone_warn_as_torchmetrics(average):
+    scores, target = torch.tensor([[0.7, 0.3], [0.6, 0.4]]), torch.tensor([0, 0])
+    for library in (functional, ours):
+        with pytest.warns(UserWarning, match="^No positive samples found in target"):
+            library.multiclass_average_precision(scores, target, 2, average)
+        metric = (theirs if library is functional else ours).MulticlassAveragePrecision(2, average)
+        metric.update(scores, target)
+        with pytest.warns(UserWarning, match="^No positive samples found in target"):
+            metric.compute()
+
+
+@pytest.mark.parametrize("name", CURVES)
+@pytest.mark.parametrize("validate_args", [True, False])
+def test_negative_classes_are_errors_as_in_torchmetrics(name, validate_args):
+    scores, target = torch.tensor([[0.7, 0.3], [0.6, 0.4]]), torch.tensor([0, -1])
+    for library in (functional, ours):
+        with pytest.raises(RuntimeError):
+            getattr(library, f"multiclass_{FUNCTIONS[name]}")(scores, target, 2, None, validate_args=validate_args)
+        metric = getattr(theirs if library is functional else ours, f"Multiclass{name}")(
+            2, None, validate_args=validate_args
+        )
+        metric.update(scores, target)
+        with pytest.raises(RuntimeError):
+            metric.compute()

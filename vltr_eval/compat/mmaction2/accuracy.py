@@ -65,7 +65,7 @@ def mmit_mean_average_precision(scores: Any, labels: Any) -> float:
         A float64 of numpy; NaN, with a RuntimeWarning, if a row has no labels.
 
     Raises:
-        ValueError: A score is NaN.
+        ValueError: A score is NaN, or a cell of a masked array is masked.
         AssertionError: A row is no array, or its scores and labels have different shapes.
 
     Example:
@@ -83,6 +83,8 @@ def mmit_mean_average_precision(scores: Any, labels: Any) -> float:
             raise AssertionError(f"scores and labels, row {row}: expected two arrays of one shape, got {came}")
         if score.ndim != 1 or not score.size:
             raise IndexError(f"row {row}: expected (C,) scores, got shape {score.shape}")
+        if any(isinstance(cells, np.ma.MaskedArray) and np.ma.is_masked(cells) for cells in (score, label)):
+            raise ValueError(f"row {row}: expected a number in every cell, got a masked one")
         of_length.setdefault(len(score), []).append(row)
     values = np.empty(len(rows))
     for group in of_length.values():

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vltr_eval._engine.rank_table import RankTable
 from vltr_eval.compat.torchmetrics.batches import OverBatches
-from vltr_eval.compat.torchmetrics.evaluation import auroc_of, evaluated
+from vltr_eval.compat.torchmetrics.evaluation import auroc_of, average_precision_of, evaluated
 from vltr_eval.compat.torchmetrics.inputs import check_ignore_index, reaches_out
 from vltr_eval.compat.torchmetrics.originals import (
     OriginalMulticlassAUROC,
@@ -38,8 +38,9 @@ def _average_precision(table: RankTable) -> np.ndarray:
 
     torchmetrics looks for the index 0, not for negatives of the class, when it decides whether recall is undefined.
     """
-    absent = "zero" if table.num_negatives[0] == 0 else "nan"
-    return table.average_precision(absent=absent)
+    if table.num_negatives[0] == 0:
+        return average_precision_of(table)
+    return table.average_precision(absent="nan")
 
 
 def _check_average(average: str | None) -> None:
@@ -86,7 +87,11 @@ def _rows(preds: Tensor, target: Tensor, num_classes: int, ignore_index: int | N
 
 
 def _one_hot(classes: Tensor, num_classes: int) -> Tensor:
-    """(N,) classes -> (N, C) bool. A target that is no class is a negative of all."""
+    """(N,) classes -> (N, C) bool. A target of C or more is a negative of all; torchmetrics fails at one below 0."""
+    if classes.numel() and classes.dtype != torch.bool and bool((classes < 0).any()):
+        raise RuntimeError(
+            f"target: expected classes from 0 on, got {int(classes.min())}; pass ignore_index= to leave it out"
+        )
     return classes.unsqueeze(1) == torch.arange(num_classes, device=classes.device)
 
 
