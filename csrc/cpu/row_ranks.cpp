@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <functional>
+#include <limits>
+#include <type_traits>
 
 #include "cpu/known_rows.hpp"
 
@@ -10,6 +12,16 @@ namespace vltr::cpu {
 namespace {
 
 constexpr std::int64_t kRowsPerItem = 64;
+
+// The lane of an element. A NaN ranks last, because sorts of NaN are undefined; callers have refused them before.
+template <class T>
+LaneOf<T> ordered_lane(T element) {
+  const LaneOf<T> lane = to_lane(element);
+  if constexpr (std::is_floating_point_v<LaneOf<T>>) {
+    return lane == lane ? lane : -std::numeric_limits<LaneOf<T>>::infinity();
+  }
+  return lane;
+}
 
 // The known cells of one row after another, as lanes.
 template <class T>
@@ -37,22 +49,22 @@ class RowReader {
       count = cols_;
       if (stride == static_cast<std::int64_t>(sizeof(T))) {
         for (std::int64_t c = 0; c < cols_; ++c) {
-          lanes[c] = to_lane(load_element<T>(data + c * static_cast<std::int64_t>(sizeof(T))));
+          lanes[c] = ordered_lane(load_element<T>(data + c * static_cast<std::int64_t>(sizeof(T))));
         }
       } else {
-        for (std::int64_t c = 0; c < cols_; ++c) lanes[c] = to_lane(load_element<T>(data + c * stride));
+        for (std::int64_t c = 0; c < cols_; ++c) lanes[c] = ordered_lane(load_element<T>(data + c * stride));
       }
       return;
     }
     count = 0;
     for (std::int64_t c = 0; c < cols_; ++c) {
-      lanes[count] = to_lane(load_element<T>(data + c * stride));
+      lanes[count] = ordered_lane(load_element<T>(data + c * stride));
       classes[count] = static_cast<std::uint32_t>(c);
       count += known_[c].has(row - first_row_);
     }
   }
   // The score of a cell of the row that was read last, known or not.
-  Lane at(std::int64_t row, std::int64_t c) const { return to_lane(load_element<T>(shard_->at(row, c))); }
+  Lane at(std::int64_t row, std::int64_t c) const { return ordered_lane(load_element<T>(shard_->at(row, c))); }
   std::int64_t class_of(std::int64_t i) const { return known_ == nullptr ? i : classes[i]; }
 
   Array<Lane> lanes;
