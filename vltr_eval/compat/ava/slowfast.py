@@ -218,8 +218,8 @@ def _write_output(output: _Output, filename: str | os.PathLike[str]) -> None:
 
 def _four_decimals(values: np.ndarray) -> list[str]:
     """Each number as "%.04f" writes it."""
-    scaled = values * 10_000
-    with np.errstate(invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = values * 10_000
         nearest = np.rint(scaled)
         # Near a half the product may round to the wrong side. A minus sign stays before zero.
         usual = (np.abs(scaled - nearest) < 0.4999) & (nearest <= 10_000) & ~np.signbit(values)
