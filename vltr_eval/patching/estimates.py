@@ -8,7 +8,6 @@ take too long. An original that works row by row is timed on whole rows.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import random
 import statistics
@@ -169,7 +168,7 @@ class Parts:
         step = self.rows // rows
         chosen = None
         if columns < self.classes:
-            chosen = self._spread[((np.arange(columns) + 0.5) / columns * self.classes).astype(int)]
+            chosen = self._spread()[((np.arange(columns) + 0.5) / columns * self.classes).astype(int)]
         return [self._part(value, step, rows, chosen) for value in self.values]
 
     @property
@@ -223,7 +222,6 @@ class Parts:
             seconds += shortest / part.size
         return seconds
 
-    @functools.cached_property
     def _spread(self) -> np.ndarray:
         """The columns by their number of positives, in the array that has the fewest."""
         fewest = np.zeros(self.classes)
