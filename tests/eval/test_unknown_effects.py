@@ -472,6 +472,7 @@ def calls_of_the_core(scores, positives):
         "weighted_average_precisions": lambda: _core.weighted_average_precisions(known, offset, rows, weights, 1),
         "count_tied_before": lambda: _core.count_tied_before(known, offset, rows, columns[:2], start, 1, None),
         "count_at_common": lambda: _core.count_at_common(known, np.float32([0.3, 0.5]), False, 1, None),
+        "count_at_both": lambda: _core.count_at_both(known, np.float32([0.3, 0.5]), np.int64([0, 1, 2]), 1, None),
         "count_in_rows": lambda: _core.count_in_rows(known, by_row, classes, own, 1, None),
         "top_of_rows": lambda: _core.top_of_rows(known, by_row, classes, 2, 0, 1, None),
         "calibration_sums": lambda: (

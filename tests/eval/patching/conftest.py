@@ -5,22 +5,30 @@ from __future__ import annotations
 import importlib
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
 import vltr_eval
 from vltr_eval.patching import known, session
 
+TESTS = str(Path(__file__).parents[2])
+
 
 @pytest.fixture
 def names_of_all_modules():
-    """Return the identity of every name of every module, but those of pytest and of this project's own modules."""
+    """Return the identity of every name of every module, but those of test runners and of this project's own files."""
+    others = ("vltr", "_pytest", "py", "warn", "hypothesis")
+
+    def is_foreign(name, module):
+        own_file = str(getattr(module, "__file__", None)).startswith(TESTS)
+        return isinstance(module, types.ModuleType) and not name.startswith(others) and not own_file
 
     def names():
         return {
             (module_name, name): id(value)
             for module_name, module in list(sys.modules.items())
-            if isinstance(module, types.ModuleType) and not module_name.startswith(("vltr", "_pytest", "py", "warn"))
+            if is_foreign(module_name, module)
             for name, value in list(object.__getattribute__(module, "__dict__").items())
             if name != "__warningregistry__"
         }
