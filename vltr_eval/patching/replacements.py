@@ -149,9 +149,10 @@ class Replacement:
         for name in known.results:
             define(name, result(name))
         kind: Any = type(drop_in)
-        made: type = _metaclass(kind)(original.__name__, (drop_in,), namespace)
+        made = _metaclass(kind)(original.__name__, (drop_in,), namespace)
         _replacements[made] = self
-        return made
+        replacement: type = made
+        return replacement
 
     def _begin(self, this: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if inside.known is not None or inside.is_original or not self.recorders:
