@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from devices import CudaArray
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_inputs import LABELS_A, LABELS_B, LABELS_C, A, B, C
@@ -491,6 +492,12 @@ def test_text_shows_equal_values_together():
     assert "step-joined-zero" in lines[first]
     assert sum(line.startswith("0.82660") for line in lines) == 1
     assert "torchmetrics >= 1.4.0" in conventions(A, LABELS_A).to_text(width=None)
+
+
+@pytest.mark.parametrize(("scores", "labels"), [(A, LABELS_A), (B, LABELS_B), (C, LABELS_C)], ids="ABC")
+def test_inputs_on_a_device_give_the_values_of_the_host(cuda, scores, labels):
+    there = conventions(CudaArray(scores), CudaArray(labels), top_k=2)
+    assert there.to_json() == conventions(scores, labels, top_k=2).to_json()
 
 
 def test_two_numbers_are_explained_by_the_fewest_changes():

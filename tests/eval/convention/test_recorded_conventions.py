@@ -63,7 +63,6 @@ def result_of(column, top_k=20, difficult=False):
 CASES = [(line, column) for line in RECORDED for column in COLUMNS if line[column]]
 
 
-@pytest.mark.any_device
 @pytest.mark.parametrize(("line", "column"), CASES, ids=[f"{line['original']} on {column}" for line, column in CASES])
 def test_conventions_have_the_recorded_number(line, column):
     original = line["original"]
