@@ -1,8 +1,9 @@
-"""Programs run within the process of the tests, which spares each call the start of Python and its imports."""
+"""Programs that tests run: within their own process, which spares the start of Python, or as two ranks of a group."""
 
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,3 +29,29 @@ def run_within(main: Callable[[list[str]], int], program: str, arguments: list[s
         stream.flush()
     texts = [stream.buffer.getvalue().decode() for stream in streams]
     return subprocess.CompletedProcess([program, *arguments], code or 0, *texts)
+
+
+def run_two_ranks(code: str, *arguments: str, options: tuple[str, ...] = ()) -> None:
+    """Run ``python *options -c code RANK *arguments`` for ranks 0 and 1 at once; each must print "fine" alone and end.
+
+    The code joins its group and may end by os._exit, because gloo's threads can abort a teardown of Python.
+    """
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "VLTR_NUM_THREADS": "1"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, *options, "-c", code, str(rank), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for rank in range(2)
+    ]
+    try:
+        results = [rank.communicate(timeout=120) for rank in ranks]
+    finally:
+        for rank in ranks:
+            if rank.poll() is None:
+                rank.kill()
+    for (out, err), rank in zip(results, ranks, strict=True):
+        assert (rank.returncode, out.strip()) == (0, "fine"), err

@@ -7,14 +7,12 @@ run with torchmetrics 1.9.0 and 1.2.0 and torch 2.13.0.
 from __future__ import annotations
 
 import copy
-import os
 import pickle
-import subprocess
-import sys
 import warnings
 
 import numpy as np
 import pytest
+from programs import run_two_ranks
 from small_inputs import LABELS_A, LABELS_B, LABELS_C, A, B, C
 
 torch = pytest.importorskip("torch")
@@ -242,22 +240,4 @@ os._exit(0)  # gloo's threads outlive groups that are still referred to, and abo
 
 
 def test_processes_compute_together(tmp_path):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "VLTR_NUM_THREADS": "1"}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", RANK, str(rank), str(tmp_path / "store")],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        for rank in range(2)
-    ]
-    try:
-        results = [rank.communicate(timeout=120) for rank in ranks]
-    finally:
-        for rank in ranks:
-            if rank.poll() is None:
-                rank.kill()
-    for (out, err), rank in zip(results, ranks, strict=True):
-        assert (rank.returncode, out.strip()) == (0, "fine"), err
+    run_two_ranks(RANK, str(tmp_path / "store"))

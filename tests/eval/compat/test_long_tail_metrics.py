@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import copy
 import io
-import os
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from programs import run_two_ranks
 
 import vltr_eval
 
@@ -160,22 +158,4 @@ os._exit(0)  # gloo's threads outlive groups that are still referred to, and abo
 
 
 def test_processes_get_the_numbers_of_all_rows(tmp_path):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "VLTR_NUM_THREADS": "1"}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", RANK, str(rank), str(tmp_path / "store")],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        for rank in range(2)
-    ]
-    try:
-        results = [rank.communicate(timeout=120) for rank in ranks]
-    finally:
-        for rank in ranks:
-            if rank.poll() is None:
-                rank.kill()
-    for (out, err), rank in zip(results, ranks, strict=True):
-        assert (rank.returncode, out.strip()) == (0, "fine"), err
+    run_two_ranks(RANK, str(tmp_path / "store"), options=("-W", "ignore"))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import os
 import pickle
 import subprocess
 import sys
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from programs import run_two_ranks
 
 import vltr_eval
 
@@ -774,25 +773,7 @@ os._exit(0)  # gloo's threads outlive groups that are still referred to, and abo
 
 
 def test_processes_compute_together_without_gathering(tmp_path):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "VLTR_NUM_THREADS": "1"}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", RANK, str(rank), "2", str(tmp_path / "store")],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        for rank in range(2)
-    ]
-    try:
-        results = [rank.communicate(timeout=120) for rank in ranks]
-    finally:
-        for rank in ranks:
-            with contextlib.suppress(ProcessLookupError):
-                rank.kill()
-    for (out, err), rank in zip(results, ranks, strict=True):
-        assert (rank.returncode, out.strip()) == (0, "fine"), err
+    run_two_ranks(RANK, "2", str(tmp_path / "store"))
 
 
 # Without torchmetrics

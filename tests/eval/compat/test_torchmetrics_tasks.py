@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import copy
 import inspect
-import os
 import pickle
-import subprocess
-import sys
 import warnings
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from programs import run_two_ranks
 
 torch = pytest.importorskip("torch")
 torchmetrics = pytest.importorskip("torchmetrics")
@@ -324,25 +322,7 @@ os._exit(0)  # gloo's threads outlive groups that are still referred to, and abo
 
 
 def test_processes_compute_together_without_gathering(tmp_path):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "VLTR_NUM_THREADS": "1"}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", RANK, str(rank), str(tmp_path / "store")],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        for rank in range(2)
-    ]
-    try:
-        results = [rank.communicate(timeout=120) for rank in ranks]
-    finally:
-        for rank in ranks:
-            if rank.poll() is None:
-                rank.kill()
-    for (out, err), rank in zip(results, ranks, strict=True):
-        assert (rank.returncode, out.strip()) == (0, "fine"), err
+    run_two_ranks(RANK, str(tmp_path / "store"))
 
 
 @pytest.mark.parametrize("average", ["macro", "weighted", None])
