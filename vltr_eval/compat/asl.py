@@ -146,10 +146,4 @@ def _envelope_average_precision(files: list[Any], num: int) -> np.ndarray:
     cells = np.concatenate([np.loadtxt(file, delimiter=" ", comments=None, ndmin=2) for file in files])
     labels = cells[:, num:].astype(np.int32)[:, :num] > 0
     ranks = positive_ranks(np.ascontiguousarray(cells[:, :num]), labels, order="rows")
-    envelope = ranks.precision()
-    for start, end in zip(ranks.indptr[:-1], ranks.indptr[1:], strict=True):
-        envelope[start:end] = np.maximum.accumulate(envelope[start:end][::-1])[::-1]
-    out = np.full(num, np.nan)
-    has = ranks.num_positives > 0
-    out[has] = _sums(ranks, envelope)[has] / ranks.num_positives[has]
-    return out
+    return ranks.interpolated_average_precision()
