@@ -52,11 +52,15 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
     return folded[near[0]] if near else None
 
 
+def nearest_hint(name: str, known: Iterable[str]) -> str:
+    """The end of an error's sentence that suggests the nearest known name; "" where none is like it."""
+    near = nearest_name(name, known)
+    return "" if near is None else f"; did you mean {near}?"
+
+
 def unknown_keyword(name: str, known: Sequence[str]) -> TypeError:
     """Return the error for a keyword argument that does not exist; it suggests the nearest known name."""
-    near = nearest_name(name, known)
-    hint = "" if near is None else f"; did you mean {near}?"
-    return TypeError(f"{name}: expected one of {', '.join(known)}{hint}")
+    return TypeError(f"{name}: expected one of {', '.join(known)}{nearest_hint(name, known)}")
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> ValueError:

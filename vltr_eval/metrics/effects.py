@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vltr_eval._base.arguments import nearest_name
+from vltr_eval._base.arguments import nearest_hint
 from vltr_eval._engine.effects import METRICS, class_variances
 from vltr_eval._engine.inputs import read_matrix_and_positives
 from vltr_eval._engine.mean_effects import CORE_METRICS, EffectColumns
@@ -142,8 +142,7 @@ def _metric_of(name: str) -> Metric:
 
 
 def _hint(name: str) -> str:
-    nearest = nearest_name(name, METRICS) if isinstance(name, str) else None
-    return "" if nearest is None else f"; did you mean {nearest}?"
+    return nearest_hint(name, METRICS) if isinstance(name, str) else ""
 
 
 def _checked_groups(groups: Mapping[str, Any], num_classes: int) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vltr_eval._base.arguments import nearest_name
+from vltr_eval._base.arguments import nearest_hint
 
 __all__ = ["LIBRARIES", "Known", "Library", "Source", "libraries_of"]
 
@@ -445,7 +445,6 @@ def libraries_of(names: str | Iterable[str] | None) -> tuple[str, ...]:
     words = [word.strip() for text in ([names] if isinstance(names, str) else names) for word in text.split(",")]
     unknown = sorted(set(words) - set(known))
     if unknown or not words:
-        near = nearest_name(unknown[0], known) if unknown else None
-        hint = "" if near is None else f"; did you mean {near}?"
+        hint = nearest_hint(unknown[0], known) if unknown else ""
         raise ValueError(f"only: expected some of {', '.join(known)}, got {', '.join(unknown) or 'none'}{hint}")
     return tuple(name for name in known if name in words)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vltr_eval._base.arguments import nearest_name
+from vltr_eval._base.terminal import did_you_mean
 from vltr_eval.patching.known import LIBRARIES
 from vltr_eval.patching.session import Patched, VersionRefused, names_of_copies, patch
 
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = _parser()
     options, unknown = parser.parse_known_args(arguments[:count])
     if unknown:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}{_nearest_option(parser, unknown)}")
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{did_you_mean(parser, unknown)}")
     command = arguments[count:]
     if not command or command == ["-m"]:
         parser.error("expected SCRIPT or -m MODULE, got neither")
@@ -55,7 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         PROGRAM,
-        usage=f"{PROGRAM} [OPTIONS] (SCRIPT | -m MODULE) ARGS...",
         description="Run a Python script in which the metrics of other libraries are replaced by vltr's drop-ins. "
         "Calls, fallbacks to the originals and the time saved are written to stderr at the end.",
         allow_abbrev=False,
@@ -72,13 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", metavar="FILE", help="write the summary as JSON too")
     parser.add_argument("--quiet", action="store_true", help="do not write the summary to stderr")
+    options = " ".join(parser.format_usage().split()[1:])
+    parser.usage = f"{options} (SCRIPT | -m MODULE) ARGS..."
     return parser
-
-
-def _nearest_option(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> str:
-    known = [name for action in parser._actions for name in action.option_strings]
-    near = nearest_name(unknown[0].partition("=")[0], known)
-    return "" if near is None else f"; did you mean {near}?"
 
 
 def _number_of_options(arguments: Sequence[str]) -> int:
