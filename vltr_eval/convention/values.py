@@ -9,7 +9,6 @@ order of rows within mixed ties; and the best cells of each row. A transform of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -31,6 +30,8 @@ from vltr_eval._engine.rank_scan import rank_scan
 from vltr_eval._engine.rank_table import PositiveScores, RankTable, lane_dtype
 from vltr_eval._engine.score_counts import count_at_both, count_at_common, count_in_rows, top_of_rows
 from vltr_eval._engine.unknown import UnknownCells
+from vltr_eval.convention.bins import equal_thresholds, keras_area, keras_thresholds
+from vltr_eval.convention.cell_tables import distinct_within, table_of_cells
 from vltr_eval.convention.transforms import TRANSFORMS, Transform
 
 __all__ = ["TIES", "TRANSFORMS", "ClassValues"]
@@ -180,12 +181,12 @@ class ClassValues:
             parts = [view.groups() for view in several]
             bounds = np.concatenate([side for part in parts for side in (part.low, part.high)])
             classes = np.concatenate([part.classes for part in parts for _ in range(2)])
-            indptr, distinct, place = _distinct_within(classes, bounds, self._matrix.num_classes)
+            indptr, distinct, place = distinct_within(classes, bounds, self._matrix.num_classes)
             unlabelled = Positives(
                 self._matrix.num_rows,
                 self._matrix.num_classes,
                 np.zeros_like(indptr),
-                _NO_ROWS,
+                np.zeros(0, np.uint32),
                 self._positives.unknown,
             )
             given = PositiveScores(indptr, distinct)
@@ -1043,7 +1044,9 @@ class _ListedCells(_Derived):
     @property
     def table(self) -> RankTable:
         num_classes = len(self._base.num_positives)
-        return self._once("table", lambda: _table_of(self.classes, num_classes, self.scores, self.hits, self._threads))
+        return self._once(
+            "table", lambda: table_of_cells(self.classes, num_classes, self.scores, self.hits, self._threads)
+        )
 
     def pooled(self) -> ClassValues:
         return self._once("pooled", lambda: _ListedPool(self))
@@ -1065,144 +1068,10 @@ class _ListedPool(_Derived):
 
     def _count(self) -> RankTable:
         cells = self._cells_of
-        return _table_of(np.zeros_like(cells.classes), 1, cells.scores, cells.hits, self._threads)
-
-
-def _falling_keys(scores: np.ndarray) -> np.ndarray:
-    """Integers that fall as float32 scores rise: uint32."""
-    bits = (scores + np.float32(0)).view(np.uint32)  # without -0.0
-    falling: np.ndarray = np.where(bits >> np.uint32(31) == 1, bits, bits ^ np.uint32(0x7FFFFFFF))
-    return falling
-
-
-def _scores_of_keys(falling: np.ndarray) -> np.ndarray:
-    """The float32 scores of integers that `_falling_keys` gives."""
-    bits = falling.astype(np.uint32)
-    values: np.ndarray = np.where(bits >> np.uint32(31) == 1, bits, bits ^ np.uint32(0x7FFFFFFF)).view(np.float32)
-    return values
-
-
-def _distinct_within(
-    classes: np.ndarray, scores: np.ndarray, num_classes: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The distinct scores of each class, descending, as offsets and scores, and the place of each that was given."""
-    if scores.dtype == np.float32:
-        words = classes.astype(np.uint64) << np.uint64(32) | _falling_keys(scores)
-        ordered = np.sort(words)
-        ordered = ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
-        place = np.searchsorted(ordered, words)
-        of_class = (ordered >> np.uint64(32)).astype(np.int64)
-        distinct = _scores_of_keys(ordered & np.uint64(0xFFFFFFFF))
-    else:
-        order = np.lexsort([-scores, classes])
-        ordered, own = scores[order], classes[order]
-        new = np.ones(len(order), bool)
-        new[1:] = (ordered[1:] != ordered[:-1]) | (own[1:] != own[:-1])
-        place = np.empty(len(order), np.int64)
-        place[order] = np.cumsum(new) - 1
-        of_class, distinct = own[new], ordered[new]
-    return np.concatenate([[0], np.cumsum(np.bincount(of_class, minlength=num_classes))]), distinct, place
-
-
-def _table_of(
-    classes: np.ndarray, num_classes: int, scores: np.ndarray, hits: np.ndarray, threads: int | None
-) -> RankTable:
-    """The rank table of listed cells."""
-    if scores.dtype == np.float32:
-        return _table_of_keys(classes, num_classes, _falling_keys(scores), hits, threads)
-    order = np.lexsort([hits, -scores if scores.dtype.kind == "f" else ~scores, classes])
-    classes, scores, hits = classes[order], scores[order], hits[order]
-    ends = np.concatenate([[0], np.cumsum(np.bincount(classes, minlength=num_classes))])
-    last = np.ones(len(scores), bool)  # of equal scores of a class
-    last[:-1] = (scores[1:] != scores[:-1]) | (classes[1:] != classes[:-1])
-    at = np.flatnonzero(last)
-    total = np.concatenate([[0], np.cumsum(hits)])  # hits before each cell
-    before = np.concatenate([[0], at[:-1] + 1])  # the first cell of each group
-    own_hits = total[at + 1] - total[before]
-    of_class = ends[:-1][classes[at]]
-    tp = total[at + 1] - total[of_class]
-    fp = at + 1 - of_class - tp
-    tied = at + 1 - before - own_hits
-    chosen = own_hits > 0
-    counts = np.bincount(classes[at][chosen], minlength=num_classes)
-    indptr = np.concatenate([[0], np.cumsum(counts)])
-    # Other rows have no cell of the class, as unknown ones.
-    rows = int(np.diff(ends).max(initial=0))
-    table = RankTable(rows, indptr, scores[at][chosen], tp[chosen], fp[chosen], tied[chosen])
-    return replace(table, unknown=rows - np.diff(ends))
-
-
-def _table_of_keys(
-    classes: np.ndarray, num_classes: int, falling: np.ndarray, hits: np.ndarray, threads: int | None
-) -> RankTable:
-    """The rank table of listed cells with falling keys. Only those of positives are sorted."""
-    one, lowest = np.uint64(1), falling.min(initial=0xFFFFFFFF)
-    width = np.uint64(max(0, int(falling.max(initial=0)) - int(lowest)).bit_length())
-    # The class, the key in as few bits as hold all, and the label in the lowest bit.
-    words = classes.astype(np.uint64) << width
-    words |= falling - lowest
-    words <<= one
-    words |= hits
-    groups, own_hits = np.unique(words[hits], return_counts=True)
-    of_group = (groups >> (width + one)).astype(np.int64)
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(of_group, minlength=num_classes))])
-    total = np.cumsum(own_hits)
-    tp = total - np.concatenate([[0], total])[indptr[:-1]][of_group]
-    # The words below the negatives of the same score, and up to its positives.
-    distinct, place = np.unique(np.concatenate([groups ^ one, groups + one]), return_inverse=True)
-    matrix = borrow_matrix("scores", words.reshape(-1, 1))
-    reached = count_at_common(matrix, Positives(len(words), 1, _NONE, _NO_ROWS), distinct, threads=threads)[0]
-    begin, end = np.split(len(words) - reached[place], 2)
-    cells = np.bincount(classes, minlength=num_classes)
-    before = np.concatenate([[0], np.cumsum(cells)])[of_group]  # cells of lower classes
-    scores = _scores_of_keys((groups >> one & ((one << width) - one)) + np.uint64(lowest))
-    rows = int(cells.max(initial=0))  # other rows have no cell of the class, as unknown ones
-    return RankTable(rows, indptr, scores, tp, end - before - tp, end - begin - own_hits, unknown=rows - cells)
-
-
-_NONE, _NO_ROWS = np.zeros(2, np.int64), np.zeros(0, np.uint32)
+        return table_of_cells(np.zeros_like(cells.classes), 1, cells.scores, cells.hits, self._threads)
 
 
 def _usual_thresholds() -> np.ndarray:
     one = np.ones(1, np.float32)  # the padding, which passes the sigmoid, too
     padding = [transform(one) for name, transform in TRANSFORMS.items() if name.startswith("sigmoid")]
     return np.unique(np.concatenate([equal_thresholds(100), equal_thresholds(200), keras_thresholds(200), *padding]))
-
-
-def equal_thresholds(bins: int) -> np.ndarray:
-    """Thresholds from 0 to 1 as torch.linspace defines them: (bins,) float32, counted from both ends.
-
-    The last digit of torch's own depends on the vector width of the CPU.
-    """
-    step = np.float32(1) / np.float32(bins - 1)
-    number = np.arange(bins, dtype=np.float32)
-    values: np.ndarray = np.where(number < bins // 2, step * number, np.float32(1) - step * number[::-1])
-    return values
-
-
-def keras_thresholds(bins: int) -> np.ndarray:
-    """The least scores that AUC of Keras puts above its inner thresholds i / (bins - 1): (bins - 2,) float32.
-
-    Keras multiplies a score by bins - 1 in float32 and takes the integer below, if it is not an integer.
-    """
-    factor, number = np.float32(bins - 1), np.arange(1, bins - 1, dtype=np.float32)
-    least = number / factor
-    for _ in range(4):  # each step moves by one float32; the quotient is less than two away
-        lower = np.nextafter(least, np.float32(-1))
-        least = np.where(least * factor <= number, np.nextafter(least, np.float32(2)), least)
-        least = np.where(lower * factor > number, lower, least)
-    values: np.ndarray = least
-    return values
-
-
-def keras_area(tp: np.ndarray, fp: np.ndarray, positives: np.ndarray) -> np.ndarray:
-    """The area from counts above ascending thresholds, (C, n) each: (C,) float64, NaN without positives."""
-    reached = tp + fp
-    new_tp, new = tp[:, :-1] - tp[:, 1:], reached[:, :-1] - reached[:, 1:]
-    slope = np.divide(new_tp, new, out=np.zeros(new.shape), where=new > 0)
-    intercept = tp[:, 1:] - slope * reached[:, 1:]
-    both = (reached[:, :-1] > 0) & (reached[:, 1:] > 0)
-    ratio = np.divide(reached[:, :-1], reached[:, 1:], out=np.ones(new.shape), where=both)
-    with np.errstate(invalid="ignore"):
-        values: np.ndarray = np.sum(slope * (new_tp + intercept * np.log(ratio)), axis=1) / positives
-    return values

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vltr_eval.convention.bins import equal_thresholds, keras_thresholds
 from vltr_eval.convention.transforms import TRANSFORMS
-from vltr_eval.convention.values import TIES, ClassValues, equal_thresholds, keras_thresholds
+from vltr_eval.convention.values import TIES, ClassValues
 
 torch = pytest.importorskip("torch")
 
