@@ -87,7 +87,7 @@ def test_every_stage_is_written_whole_into_every_folder_as_soon_as_it_ends(visit
         return Outcome(FAILED, "a | b", "why it failed")
 
     run_stages(visit, record, [stage("first", lambda *_: Outcome(PASSED, "all equal")), stage("second", look)])
-    assert seen == ["gpu-dry-run.json", "gpu-dry-run.md"] * 2
+    assert seen == ["gpu-dry-run.json", "gpu-dry-run.json", "gpu-dry-run.md", "gpu-dry-run.md"]
     text = (tmp_path / "out" / "gpu-dry-run.md").read_text()
     assert f"| the first stage | {PASSED} | 0 |" in text
     assert "| abc1234 | a / b |" in text
