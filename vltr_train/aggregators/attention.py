@@ -113,14 +113,16 @@ class MSA(PSA):
 class Attentive(Aggregator):
     """MOVE's self-attentive and codebook-attentive aggregators side by side ("Agg" in its tables), or one alone.
 
-    Pooled vectors are [PSA; NetVLAD], of P = D + 1024 numbers. The projection is Dropout(ReLU(Linear(P, D))).
+    Pooled vectors are [PSA; NetVLAD], of P = D + 1024 numbers. The projection is Dropout(ReLU(Linear(P, hidden))).
 
     Args:
-        dim: D, which is ``out_dim`` too.
+        dim: D.
         dropout: The dropout of the projection.
         psa: Whether PSA is a part.
         codebook: Whether NetVLAD is a part.
         clusters: The clusters of NetVLAD.
+        hidden: The length of the result, ``out_dim``. MOVE's code has 2048 for every D: as few as D features would be
+            a bottleneck where D is small.
 
     Raises:
         ValueError: Neither is a part.
@@ -133,17 +135,23 @@ class Attentive(Aggregator):
     codebook: NetVLAD | None
 
     def __init__(
-        self, dim: int, dropout: float = 0.5, *, psa: bool = True, codebook: bool = True, clusters: int = 64
+        self,
+        dim: int,
+        dropout: float = 0.5,
+        *,
+        psa: bool = True,
+        codebook: bool = True,
+        clusters: int = 64,
+        hidden: int = 2048,
     ) -> None:
         super().__init__()
         if not (psa or codebook):
             raise ValueError("psa, codebook: expected at least one of them, got neither")
-        self.out_dim = dim
+        self.out_dim = hidden
         self.psa = PSA(dim) if psa else None
         self.codebook = NetVLAD(dim, clusters=clusters) if codebook else None
         pooled = sum(part.out_dim for part in self._parts())
-        # DIFFERS: MOVE has 2048 hidden units for every D.
-        self.hidden = nn.Sequential(nn.Linear(pooled, dim), nn.ReLU(), Dropout(dropout))
+        self.hidden = nn.Sequential(nn.Linear(pooled, hidden), nn.ReLU(), Dropout(dropout))
 
     def _parts(self) -> list[Aggregator]:
         return [part for part in (self.psa, self.codebook) if part is not None]
