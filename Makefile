@@ -81,7 +81,7 @@ picture: $(VENV)/.installed-for-figures
 	cd build && ../$(VENV)/bin/python ../tools/draw_picture.py
 
 # Finished runs stay in build/compare, so a second call continues the first.
-compare: $(VENV)/.installed-for-training
+compare: $(VENV)/.installed-for-comparison
 	$(VENV)/bin/python experiments/compare_methods.py --work build/compare --out $(ARGS)
 
 examples: $(VENV)/.installed-for-training
@@ -217,6 +217,11 @@ $(VENV)/.installed: build/wheel/.built
 $(VENV)/.installed-for-training: $(VENV)/.installed constraints.txt
 	@echo "installing torch ..."
 	@$(VENV)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[train]"
+	@touch $@
+
+$(VENV)/.installed-for-comparison: $(VENV)/.installed constraints.txt
+	@echo "installing torch and the package of the real data set ..."
+	@$(VENV)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[compare]"
 	@touch $@
 
 $(VENV)/.installed-for-figures: $(VENV)/.installed constraints.txt
