@@ -47,7 +47,7 @@ class Character(NamedTuple):
 
     Attributes:
         name: The character.
-        strokes: Of each stroke the points of its path, (points, 2) float64, in units of the drawing's side.
+        strokes: The points of each stroke's path, (points, 2) float64, in units of the drawing's side.
         components: The names of the components, sorted.
     """
 
@@ -99,7 +99,7 @@ def describe(strokes: Sequence[np.ndarray], num_frames: int = FRAMES) -> np.ndar
     """Describe points at equal distances along the pen's path.
 
     Args:
-        strokes: Of each stroke its points, (points, 2) float64.
+        strokes: The points of each stroke, (points, 2) float64.
         num_frames: T.
 
     Returns:
