@@ -154,7 +154,7 @@ class Attentive(Aggregator):
         self.psa = PSA(dim) if psa else None
         self.codebook = NetVLAD(dim, clusters=clusters, residual_centers=residual_centers) if codebook else None
         pooled = sum(part.out_dim for part in self._parts())
-        # DIFFERS: MOVE has 2048 hidden units for every D.
+        # DIFFERS: MOVE has 2048 hidden units here, and four heads of 512 numbers in PSA, for every D.
         self.hidden = nn.Sequential(nn.Linear(pooled, dim), nn.ReLU(), Dropout(dropout))
 
     def _parts(self) -> list[Aggregator]:

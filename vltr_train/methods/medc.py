@@ -122,6 +122,7 @@ class MEDC(Method):
     model: nn.ModuleDict
     noise: Tensor
     Config = MEDCConfig
+    official = MappingProxyType({"phi": "mlp", "similarity": "dot", "temperature": 1.0})
     presets = MappingProxyType(
         published("medc", "MEDC")
         | published("medc", "No Temporal-Attention", attn="none")

@@ -223,9 +223,12 @@ class MEID(Method):
     model: nn.ModuleDict
     num_experts: Tensor
     Config = MEIDConfig
+    official = MappingProxyType(
+        {"train_frames": 150, "frame_sampling": "uniform", "attention_relu": False, "distance": "sum"}
+    )
     presets = MappingProxyType(
         published("meid", "MEID", without="*-charades*")
-        | published("meid", "MEID", only="*-charades*", mask_other_positives=False)
+        | published("meid", "MEID", only="*-charades*", official={"train_frames": 200}, mask_other_positives=False)
         | published("meid", "Expert 1", second_expert="none")
         | published("meid", "Expert 1 without distillation", second_expert="none", distillation=0.0)
         | published(
