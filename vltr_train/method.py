@@ -161,10 +161,10 @@ class ResampledConfig(TrainConfig):
 FUSED_ADAM = partial(torch.optim.Adam, fused=True)
 
 OFFICIAL = {"select_on": "test", "absent": "zero"}
-"""Settings of ``protocol=official``, which follows the published code.
+"""Settings of ``protocol=official``, which follows the published code, or without one the paper.
 
 Checkpoints are selected on the test set, and classes without positives count as AP 0. The other choices of the
-published code are defaults already, or stand in `Method.official`."""
+published code are defaults already, or stand in `Method.official`. docs/training/departures.md lists all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
