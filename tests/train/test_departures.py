@@ -111,7 +111,7 @@ def test_settings_of_the_page_are_those_of_the_official_protocol():
 
 
 def test_official_settings_are_departures_of_the_defaults():
-    """What a protocol sets to the default would undo nothing."""
+    """A setting of the protocol that is the default would undo nothing."""
     for name, kind in all_methods().items():
         defaults = settings_document(kind.Config())
         for key, value in (OFFICIAL | dict(kind.official)).items():
