@@ -10,8 +10,6 @@
 // Test  tests/train/test_vlad_scaling.py
 #pragma once
 
-#include <cmath>
-
 #include "core/element.hpp"
 
 namespace vltr {
@@ -53,15 +51,15 @@ struct VladScalingGradient {
 
 VLTR_HD double divisor_of(double length) { return length < kLeastLength ? kLeastLength : length; }
 
-// H, or 1 if it is no divisor.
-VLTR_HD double whole_length(const VladShape& shape, const double* lengths) {
+// H squared, or 1 if it is no divisor. Headers of core have no square root.
+VLTR_HD double whole_square(const VladShape& shape, const double* lengths) {
   if (!shape.whole) return 1.0;
   double sum = 0.0;
   for (std::int64_t k = 0; k < shape.clusters; ++k) {
     const double part = lengths[k] / divisor_of(lengths[k]);
     sum += part * part;
   }
-  return std::sqrt(sum);
+  return sum;
 }
 
 VLTR_HD float scale_of(double length, double whole) {

@@ -3,6 +3,7 @@
 #include "cpu/vlad.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/large_array.hpp"
 #include "core/span.hpp"
@@ -79,7 +80,7 @@ void scale_row(const VladScaling& request, std::int64_t row, ClusterSums& sums, 
     add_squares(cells, sum, clusters);
   });
   for (std::int64_t k = 0; k < clusters; ++k) lengths[k] = std::sqrt(squares[k]);
-  const double whole = whole_length(shape, lengths);
+  const double whole = std::sqrt(whole_square(shape, lengths));
   for (std::int64_t k = 0; k < clusters; ++k) scale[k] = scale_of(lengths[k], whole);
   for (std::int64_t d = 0; d < shape.dims; ++d) multiply(vectors + d * clusters, scale.data(), clusters);
 }
@@ -95,7 +96,7 @@ void set_coefficients(const VladScalingGradient& request, std::int64_t row, Clus
     const std::int64_t cell = first + d * clusters;
     add_products(request.gradient + cell, request.vectors + cell, sum, clusters);
   });
-  const double whole = whole_length(shape, lengths);
+  const double whole = std::sqrt(whole_square(shape, lengths));
   double products = 0.0;
   for (std::int64_t k = 0; k < clusters; ++k) products += product[k];
   for (std::int64_t k = 0; k < clusters; ++k) {

@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(kThreads) scale_vlad_kernel(VladScaling reques
         sum += x * x;
       },
       [&](std::int64_t k, double total) { lengths[k] = sqrt(total); });
-  if (threadIdx.x == 0) whole = whole_length(shape, lengths);
+  if (threadIdx.x == 0) whole = sqrt(whole_square(shape, lengths));
   __syncthreads();
   for (std::int64_t cell = threadIdx.x; cell < cells; cell += kThreads) {
     vectors[cell] *= scale_of(lengths[cell % shape.clusters], whole);
@@ -96,7 +96,7 @@ __global__ void __launch_bounds__(kThreads) unscale_vlad_kernel(VladScalingGradi
     return bit_cast<double>(high << 32 | low);
   };
   if (threadIdx.x == 0) {
-    whole = whole_length(shape, lengths);
+    whole = sqrt(whole_square(shape, lengths));
     double sum = 0.0;
     for (std::int64_t k = 0; k < shape.clusters; ++k) sum += product_of(k);
     products = sum;

@@ -320,6 +320,15 @@ def test_memory_is_lent_to_one_tensor_at_a_time():
     assert memory.take((3,), torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
 
 
+def test_the_smallest_block_that_is_enough_is_lent():
+    memory, like = Memory(), torch.zeros(1)
+    large, small = memory.take((4, *LARGE), like), memory.take(LARGE, like)
+    address = small.data_ptr()
+    del large, small
+    taken = memory.take(LARGE, like)
+    assert taken.data_ptr() == address
+
+
 def test_copies_of_a_memory_share_nothing():
     memory = Memory()
     memory.take(LARGE, torch.zeros(1))

@@ -44,17 +44,15 @@ class Memory:
 
     def _block(self, size: int) -> np.ndarray:
         # Lists pop and append in one step, so that a block which another thread gives back is not lost.
-        kept, found = [], None
+        blocks = []
         while self._free:
-            block = self._free.pop()
-            if found is None and len(block) >= size:
-                found = block
-            else:
-                kept.append(block)
-        if found is None:
-            found = np.empty(size, np.uint8)
-            kept = [block for block in kept if len(block) >= size]  # a new block replaces those that were too small
-        self._free.extend(kept)
+            blocks.append(self._free.pop())
+        enough = [block for block in blocks if len(block) >= size]
+        if enough:
+            found = min(enough, key=len)
+            self._free.extend(block for block in blocks if block is not found)
+        else:
+            found = np.empty(size, np.uint8)  # in place of those that were too small
         lent = found[:size]
         weakref.finalize(lent, self._free.append, found).atexit = False
         return lent
