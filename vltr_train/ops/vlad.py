@@ -110,8 +110,15 @@ class _Vlad(torch.autograd.Function):
         for view, out in zip(shares, sums, strict=True):
             torch.bmm(frames.mT, view, out=out)
         lengths = frames.new_empty(num_views * num_rows, num_clusters, dtype=torch.float64)
-        weights = [_core_of(weight) for weight in (mass, centers, factors)]
-        _core.scale_vlad(_core_of(sums.flatten(0, 1)), *weights, whole, _core_of(lengths), torch.get_num_threads())
+        _core.scale_vlad(
+            _core_of(sums.flatten(0, 1)),
+            _core_of(mass),
+            _core_of(centers),
+            _core_of(factors),
+            whole,
+            _core_of(lengths),
+            torch.get_num_threads(),
+        )
         vectors = sums.flatten(2)
         ctx.save_for_backward(frames, shares, mass, centers, factors, lengths, vectors)
         ctx.whole, ctx.memory = whole, memory
@@ -131,11 +138,16 @@ class _Vlad(torch.autograd.Function):
         _core.scale_vlad_gradient(
             _core_of(vectors.view(rows)),
             _core_of(gradient.view(rows)),
-            *map(_core_of, (mass, centers, factors)),
+            _core_of(mass),
+            _core_of(centers),
+            _core_of(factors),
             ctx.whole,
             _core_of(lengths),
             _core_of(coefficients),
-            *map(_core_of, (of_sums, of_mass, of_centers, of_factors)),
+            _core_of(of_sums),
+            _core_of(of_mass),
+            _core_of(of_centers),
+            _core_of(of_factors),
             torch.get_num_threads(),
         )
         views = of_sums.unflatten(0, shares.shape[:2])
