@@ -130,5 +130,6 @@ void bind_ranked_lists(py::module_& module);
 void bind_running(py::module_& module);
 void bind_tables(py::module_& module);
 void bind_unknown(py::module_& module);
+void bind_vlad(py::module_& module);
 
 }  // namespace vltr
