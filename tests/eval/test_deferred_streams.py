@@ -137,12 +137,13 @@ def test_memory_lent_by_dlpack_outlives_the_stream_of_its_consumer(order):
     _core.Tensor(array.address, (300, 7), strides, array_code(), 0, LEGACY_STREAM).assign(SCORES)
     consumer = make_stream()
     address, _, _, _, owner, _, _ = _core.from_dlpack(array.__dlpack__(stream=consumer))
-    copy = _core.DeviceArray((300, 7), array_code(), 0, consumer)
+    copy = _core.DeviceArray((300, 7), array_code(), 0, LEGACY_STREAM)
+    _core.wait_for(0, consumer, LEGACY_STREAM)
     lent = _core.Tensor(address, (300, 7), strides, array_code(), 0, consumer)
     _core.copy_rows(lent, _core.Tensor(copy.address, (300, 7), strides, array_code(), 0, consumer))
     reader = make_stream()
     _core.wait_for(0, reader, consumer)
-    _core._emulator.destroy_stream(consumer) if order == "forward" else None
+    _core._emulator.destroy_stream(consumer)
     del array, lent, owner
     gc.collect()
     out = _core.DeviceArray((300, 7), array_code(), 0, reader)
