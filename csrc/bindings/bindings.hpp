@@ -120,6 +120,7 @@ void bind_arrays(py::module_& module);
 void bind_bootstrap(py::module_& module);
 void bind_boxes(py::module_& module);
 void bind_cuda(py::module_& module);
+void bind_emulator(py::module_& module);  // in the emulated build
 void bind_curves(py::module_& module);
 void bind_details(py::module_& module);
 void bind_effects(py::module_& module);

@@ -68,6 +68,9 @@ PYBIND11_MODULE(_core, module) {
 #if defined(VLTR_HAVE_CUDA)
   bind_cuda(module);
 #endif
+#if defined(VLTR_CUDA_EMULATED)
+  bind_emulator(module);
+#endif
   bind_frames(module);
   bind_records(module);
   bind_ranked_lists(module);
