@@ -36,7 +36,8 @@ def test_frames_lie_at_equal_distances_along_all_strokes():
 
 
 @pytest.mark.parametrize(
-    ("name", "components", "strokes"), [("\u6797", {"\u6728"}, 8), ("\u660e", {"\u65e5", "\u6708"}, 8), ("\u4f11", {"\u4ebb", "\u6728"}, 6)]
+    ("name", "components", "strokes"),
+    [("\u6797", {"\u6728"}, 8), ("\u660e", {"\u65e5", "\u6708"}, 8), ("\u4f11", {"\u4ebb", "\u6728"}, 6)],
 )
 def test_components_and_strokes_are_those_of_dictionaries(characters, name, components, strokes):
     assert components <= set(characters[name].components)
