@@ -29,7 +29,8 @@ from devices import DEVICES, describe_devices, on_device, to_host
 
 import vltr_eval
 import vltr_train
-from vltr_eval._base.arrays import borrow_matrix
+from vltr_eval._base import _core
+from vltr_eval._base.arrays import borrow, borrow_matrix
 from vltr_eval._engine.effects import METRICS, row_effects
 
 CUT_SHORT = 3  # exit status if nothing differed, but the time was too short for all planned inputs
@@ -371,6 +372,29 @@ def frame_stack_gradient(device: str, dtype_name: str, small: bool) -> Any:
     return [to_host(array) for array in (*stacked, features.grad)]
 
 
+def vlad_scaling(device: str, weights: str, small: bool) -> Any:
+    """Return the scaled sums of VLAD, their lengths, and the gradients of sums, mass, centers and factors."""
+    rng = generator(f"vlad {weights}")
+    rows, dims, clusters = (5, 37, 6) if small else (70, 300, 64)
+    has_centers, has_factors = "centers" in weights, "factors" in weights
+
+    def put(*shape: int) -> Any:
+        return on_device(rng.standard_normal(shape, np.float32), device)
+
+    sums, gradient = put(rows, dims, clusters), put(rows, dims, clusters)
+    given = [put(rows, clusters) if has_centers else None, put(dims, clusters) if has_centers else None]
+    given.append(put(dims, clusters) if has_factors else None)
+    outs = [None if array is None else put(*to_host(array).shape) for array in (sums, *given)]
+    lengths, scratch = on_device(np.zeros((rows, clusters)), device), put(rows, 3, clusters)
+
+    def lend(*arrays: Any) -> list[Any]:
+        return [None if array is None else borrow("array", array).core for array in arrays]
+
+    _core.scale_vlad(*lend(sums, *given), True, *lend(lengths), 2)
+    _core.scale_vlad_gradient(*lend(sums, gradient, *given), True, *lend(lengths, scratch, *outs), 2)
+    return [None if array is None else to_host(array) for array in (sums, lengths, *outs)]
+
+
 # The comparison
 
 
@@ -517,6 +541,9 @@ def compare_all(small: bool, only: str | None, deadline: float) -> Tally:
                 f"gradient {name}",
                 lambda device, name=name: outcome(frame_stack_gradient, device, name, small),
             )
+    for name in ("vlad", "vlad centers", "vlad factors", "vlad centers factors"):
+        if is_requested(name):
+            tally.compare("scale_vlad", name, lambda device, name=name: outcome(vlad_scaling, device, name, small))
     for name in ("running AP", "running AP again"):
         if is_requested(name):
             given = running_input(name, small)

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from vltr_train.data.dataset import Dataset, Split, open_dataset, selecting_spli
 from vltr_train.data.loader import Loader, derived_seed
 from vltr_train.method import Method, Stage, Task
 from vltr_train.methods import find_method
-from vltr_train.predict import class_average_precision, load_weights, score, write_report
+from vltr_train.predict import class_average_precision, load_weights, score, validation_logits, write_report
 from vltr_train.runs.run_folder import RunFolder, is_resumed, run_document
 from vltr_train.schedule import describe_epoch, describe_schedule
 from vltr_train.settings import build_config
@@ -106,8 +107,7 @@ def fit(
         selecting = selecting_split(dataset, config.select_on)
         context = RunContext.choose(dataset, communicator, device=device, store=store, threads=threads)
         torch.manual_seed(derived_seed(config.seed))
-        model = kind(config, Task(dataset.num_classes, dataset.dim, dataset.train_counts, dataset.bounds))
-        model = model.to(context.device)
+        model = kind(config, Task.of(dataset)).to(context.device)
         if communicator.size > 1 and context.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         if config.compile:
@@ -115,6 +115,7 @@ def fit(
                 module.compile()
         training = _Training(model, dataset, selecting, context, quiet or communicator.rank > 0)
         document = run_document(method=name, preset=preset or None, config=config, dataset=dataset, argv=sys.argv)
+        document["notes"] = model.notes()
         how = {"resume": is_resumed(folder, resume, communicator), "overwrite": overwrite}
         training.folder = RunFolder.start(folder, document, is_first=communicator.rank == 0, **how)
     communicator.barrier()  # the first rank has made the folder
@@ -268,6 +269,7 @@ class _Training:
         else:
             is_better = best is None or found.get("mAP", -1.0) > best["mAP"]
         if is_last_stage and is_better:
+            self.method.calibrate(partial(validation_logits, self.method, self.dataset, self.context))
             self.state.best = {"mAP": found.get("mAP", -1.0), "epoch": line["epoch"]}
             if self.communicator.rank == 0:
                 self.folder.save_checkpoint("best", {"method": self.method.state_dict(), **self.state.best})
