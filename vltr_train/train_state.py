@@ -20,7 +20,8 @@ class TrainState:
     """Progress of a training; its fields are the keys of checkpoint.pt beside the weights.
 
     stage, epoch: the index of the stage, and the epochs done in it. total: the epochs done in all stages. best: mAP and
-    epoch of the best checkpoint. tensors: state of "method", "optimizer" and "scaler"; empty at the start of a stage.
+    epoch of the best checkpoint. tensors: the state of "method", "scaler" and "optimizer" that was loaded from a
+    checkpoint, until it is in use; a checkpoint of the end of a stage has no optimizer.
     """
 
     stage: int = 0
@@ -37,7 +38,8 @@ class TrainState:
         return cls(**{name: saved[name] for name in cls.PROGRESS}, tensors=tensors)
 
     def to_checkpoint(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.PROGRESS} | self.tensors
+        """Return the progress, without weights."""
+        return {name: getattr(self, name) for name in self.PROGRESS}
 
 
 @dataclass
