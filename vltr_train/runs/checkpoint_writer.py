@@ -7,6 +7,7 @@ next one waits for it, and takes its memory.
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -119,7 +120,9 @@ class _Snapshot:
         if isinstance(value, Tensor):
             return self._copy_tensor(value.detach(), used)
         if isinstance(value, dict):
-            return type(value)((key, self._copy(item, used)) for key, item in value.items())
+            copied = copy.copy(value)  # with the versions of modules, an attribute of what state_dict() returns
+            copied.update((key, self._copy(item, used)) for key, item in value.items())
+            return copied
         if isinstance(value, (list, tuple)):
             return type(value)(self._copy(item, used) for item in value)
         return value
