@@ -72,9 +72,10 @@ def describe_precision(precision: str, device: torch.device) -> list[str]:
         "float16": ("_is_amx_fp16_supported",),
     }
     checks = [getattr(torch.cpu, name, None) for name in instructions.get(precision, ())]
-    # Another architecture has other instructions, and an older torch has fewer of these functions.
-    if device.type != "cpu" or not checks or None in checks or platform.machine() not in ("x86_64", "AMD64"):
+    known = [check for check in checks if check is not None]  # an older torch has fewer of them
+    # Another architecture has other instructions.
+    if device.type != "cpu" or platform.machine() not in ("x86_64", "AMD64") or len(known) < len(checks):
         return []
-    if any(check() for check in checks):
+    if not known or any(check() for check in known):
         return []
     return [f"precision: this CPU has no instructions for {precision}, so it may be slower than float32"]

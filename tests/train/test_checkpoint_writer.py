@@ -13,8 +13,9 @@ import time
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
+import torch
 from short_runs import assert_same_run, same, short_fit, short_settings
 
 from vltr_eval._base.files import OutputError
@@ -132,9 +133,14 @@ def test_values_that_need_code_are_refused_before_the_thread(folder):
 def test_an_error_of_the_training_waits_for_the_write(folder, gate):
     writer = CheckpointWriter(folder)
     threading.Timer(0.2, gate.set).start()
-    with pytest.raises(KeyboardInterrupt), writer:
-        writer.save(checkpoint={"epoch": 3})
-        raise KeyboardInterrupt
+
+    def interrupted():
+        with writer:
+            writer.save(checkpoint={"epoch": 3})
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert folder.load_checkpoint("checkpoint") == {"epoch": 3}
 
 
@@ -145,22 +151,28 @@ def test_a_second_interrupt_abandons_the_write(folder, monkeypatch):
     started, go_on, save = threading.Event(), threading.Event(), torch.save
 
     def slow(state, path):
+        save(state, path)
         started.set()
         assert go_on.wait(30)
-        save(state, path)
 
     monkeypatch.setattr(torch, "save", slow)
-    thread = None
-    with pytest.raises(KeyboardInterrupt), writer:
-        writer.save(best={"epoch": 2}, checkpoint={"epoch": 2})
-        assert started.wait(30)
-        thread = writer._thread
-        monkeypatch.setattr(thread, "join", lambda: (_ for _ in ()).throw(KeyboardInterrupt()))
+
+    def interrupt():
         raise KeyboardInterrupt
+
+    def interrupted_twice():
+        with writer:
+            writer.save(best={"epoch": 2}, checkpoint={"epoch": 2})
+            assert started.wait(30)
+            monkeypatch.setattr(writer._thread, "join", interrupt)
+            interrupt()
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_twice()
     go_on.set()
-    threading.Thread.join(thread, 30)
+    threading.Thread.join(writer._thread, 30)
     assert folder.load_checkpoint("checkpoint") == {"epoch": 1}
-    assert not folder.has_checkpoint("best") or folder.load_checkpoint("best") == {"epoch": 2}
+    assert sorted(path.name for path in folder.path.iterdir()) == ["checkpoint.pt", "config.json"]
 
 
 # In a training
@@ -217,10 +229,16 @@ def run_of(words):
     return subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
+def run_to_end(words):
+    process = run_of(words)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error
+
+
 def test_a_kill_while_the_thread_writes_leaves_a_whole_checkpoint(tiny_folder, tmp_path):
     """Killed at random moments of three writes; the run that is resumed each time has the bits of one never killed."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert run_of(command(tiny_folder, whole)).wait(120) == 0
+    run_to_end(command(tiny_folder, whole))
     rng, met = random.Random(5), 0
     for _ in range(3):
         process, until = run_of(command(tiny_folder, killed)), time.monotonic() + 60
@@ -235,9 +253,7 @@ def test_a_kill_while_the_thread_writes_leaves_a_whole_checkpoint(tiny_folder, t
         if (killed / "checkpoint.pt").exists():
             RunFolder.open(killed).load_checkpoint("checkpoint", ("method", "total"))
     assert met  # a write was cut off at least once
-    last = run_of(command(tiny_folder, killed))
-    assert last.wait(120) == 0, last.stderr.read()
-    last.stderr.close()
+    run_to_end(command(tiny_folder, killed))
     assert_same_run(whole, killed)
     assert not list(killed.glob(".*.unfinished"))
 
@@ -265,9 +281,10 @@ def test_a_disk_that_fills_ends_the_run_with_one_sentence(tiny_folder, tmp_path)
     assert process.returncode not in (0, -signal.SIGXFSZ)
     assert error.count("\n") == 1
     assert "checkpoint.pt: cannot be written (" in error or "best.pt: cannot be written (" in error
-    assert RunFolder.open(tmp_path / "full").load_checkpoint("checkpoint")["total"] == 2
-    last = run_of(command(tiny_folder, tmp_path / "full"))
-    assert last.wait(120) == 0
-    last.stderr.close()
-    assert run_of(command(tiny_folder, tmp_path / "whole")).wait(120) == 0
+    assert RunFolder.open(tmp_path / "full").load_checkpoint("checkpoint")["total"] in (
+        1,
+        2,
+    )  # the limit may meet the second one
+    run_to_end(command(tiny_folder, tmp_path / "full"))
+    run_to_end(command(tiny_folder, tmp_path / "whole"))
     assert_same_run(tmp_path / "whole", tmp_path / "full")
