@@ -12,7 +12,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,13 +96,23 @@ def _synth(args: argparse.Namespace) -> int:
             seed=args.seed,
             layout=args.layout,
             imbalance=args.imbalance,
+            frames=args.frames,
+            length_spread=args.length_spread,
             feature_std=args.feature_std,
+            **{name: getattr(args, name) for name in _signal_names()},
             threads=args.threads,
             progress=progress,
         )
     videos = ", ".join(f"{number:,} {split}" for split, number in made.videos.items())
     _tell(f"{args.folder}: {videos} videos of {made.num_classes:,} classes, {made.frames:,} frames of {args.dim}")
     return OK
+
+
+def _signal_names() -> list[str]:
+    """The options of `synth` that say how frames show classes."""
+    from vltr_train.data.synth_signal import SyntheticSignal
+
+    return [entry.name for entry in fields(SyntheticSignal)]
 
 
 def _pack(args: argparse.Namespace) -> int:
@@ -507,8 +517,46 @@ def _add_synth(commands: Any) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--layout", choices=("packed", "npy"), default="packed", help="one array, or a file a video")
     parser.add_argument("--imbalance", type=float, default=0.01, help="of minikinetics (default: 0.01)")
+    parser.add_argument("--frames", type=int, help="of a video (default: those of the profile)")
+    parser.add_argument(
+        "--length-spread", type=float, default=0.0, metavar="STD", help="of the logarithm of lengths (default: 0)"
+    )
     parser.add_argument("--feature-std", type=float, help="of the noise in a feature (default: sqrt(8192 / dim))")
+    _add_signal_options(parser)
     _add_threads(parser)
+
+
+def _add_signal_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `_signal_names`."""
+    share: dict[str, Any] = {"type": float, "default": 0.0, "metavar": "SHARE"}
+    parser.add_argument("--signal", type=float, default=2.5, metavar="STD", help="of a class's look (default: 2.5)")
+    parser.add_argument("--scene", type=float, default=0.3, metavar="STD", help="of a scene (default: 0.3)")
+    parser.add_argument(
+        "--informative",
+        type=_two_floats,
+        default=(0.03, 0.2),
+        metavar="LOW,HIGH",
+        help="share of frames that show a label (default: 0.03,0.2)",
+    )
+    parser.add_argument(
+        "--correlation", type=float, default=0.0, help="of the noise of neighbouring frames (default: 0)"
+    )
+    parser.add_argument(
+        "--video-share",
+        type=float,
+        default=0.6,
+        metavar="SHARE",
+        help="of the variance of a look that belongs to the single video (default: 0.6)",
+    )
+    parser.add_argument(
+        "--burst-frames",
+        type=_integers,
+        metavar="LOW,HIGH",
+        help="length of a burst of frames that show a label (default: one burst holds them all)",
+    )
+    parser.add_argument("--cooccurrence", **share, help="of classes made of co-occurring visual words (default: 0)")
+    parser.add_argument("--motion", **share, help="of classes in the order of frames alone (default: 0)")
+    parser.add_argument("--label-noise", **share, help="of training videos whose labels are dealt anew (default: 0)")
 
 
 def _add_pack(commands: Any) -> None:
@@ -704,6 +752,14 @@ def _figure(text: str) -> str:
         suffixes = ", ".join(f".{name}" for name in FORMATS)
         raise argparse.ArgumentTypeError(f"expected a name that ends in one of {suffixes}, got {text!r}")
     return text
+
+
+def _two_floats(text: str) -> tuple[float, float]:
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected two numbers LOW,HIGH, got {text!r}") from None
+    return low, high
 
 
 def _integers(text: str) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ import math
 import os
 import sys
 import time
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,37 +26,15 @@ from vltr_train.data.dataset import Dataset, Split, open_dataset, selecting_spli
 from vltr_train.data.loader import Loader, derived_seed
 from vltr_train.method import Method, Stage, Task
 from vltr_train.methods import find_method
-from vltr_train.predict import class_average_precision, load_weights, score, write_report
+from vltr_train.predict import class_average_precision, load_weights, score, validation_logits, write_report
 from vltr_train.runs.checkpoint_writer import CheckpointWriter
+from vltr_train.runs.finished import Run
 from vltr_train.runs.run_folder import RunFolder, is_resumed, run_document
 from vltr_train.schedule import describe_epoch, describe_precision, describe_schedule
 from vltr_train.settings import build_config
 from vltr_train.train_state import StageRun, TrainState
 
 __all__ = ["Run", "fit"]
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished training, returned by `fit`.
-
-    Attributes:
-        folder: The run folder.
-        method: The method with the selected weights, in evaluation mode.
-        report: The report on the test split, or on the validation split without one. None without either split, and
-            on ranks other than the first.
-    """
-
-    folder: RunFolder
-    method: Method
-    report: Report | None
-
-    def __repr__(self) -> str:
-        found = "no report" if self.report is None else f"mAP {self.report.metrics()['mAP']:.4f}"
-        return f"Run({str(self.folder.path)!r}, {type(self.method).__name__}, {found})"
-
-    def _repr_html_(self) -> str:
-        return self.folder._repr_html_() + ("" if self.report is None else self.report._repr_html_())
 
 
 def fit(
@@ -112,8 +90,7 @@ def fit(
         selecting = selecting_split(dataset, config.select_on)
         context = RunContext.choose(dataset, communicator, device=device, store=store, threads=threads)
         torch.manual_seed(derived_seed(config.seed))
-        model = kind(config, Task(dataset.num_classes, dataset.dim, dataset.train_counts, dataset.bounds))
-        model = model.to(context.device)
+        model = kind(config, Task.of(dataset)).to(context.device)
         if communicator.size > 1 and context.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         if config.compile:
@@ -121,6 +98,7 @@ def fit(
                 module.compile()
         training = _Training(model, dataset, selecting, context, quiet or communicator.rank > 0)
         document = run_document(method=name, preset=preset or None, config=config, dataset=dataset, argv=sys.argv)
+        document["notes"] = model.notes()
         how = {"resume": is_resumed(folder, resume, communicator), "overwrite": overwrite}
         training.folder = RunFolder.start(folder, document, is_first=communicator.rank == 0, **how)
         training.writer, training.checkpoint_every = CheckpointWriter(training.folder), checkpoint_every
@@ -182,13 +160,12 @@ class _Training:
                 line = self.run_epoch(run, epoch)
                 # An error of the write is raised here, on all ranks, before anything builds on this epoch.
                 self.communicator.all_gather(self.writer.wait)
-                is_end = epoch == stage.epochs - 1
-                is_best = False
+                is_end, is_best = epoch == stage.epochs - 1, False
                 if is_end or (epoch + 1) % self.config.eval_every == 0:
                     metrics, is_best = self.evaluate(stage is self.stages[-1], is_end, line)
                     line |= metrics
-                if is_best and is_end:  # now, as end_stage may change buffers
-                    self.save(best=self.best_state())
+                if is_best and is_end and self.communicator.rank == 0:  # now, as end_stage may change buffers
+                    self.writer.save(best=state.to_best(method))
                 message = method.end_stage(stage, self.average_precision) if is_end else None
                 state.stage, state.epoch, state.total = number, epoch + 1, state.total + 1
                 self.record(line, message, run, is_best and not is_end)
@@ -287,6 +264,7 @@ class _Training:
             is_better = best is None or found.get("mAP", -1.0) > best["mAP"]
         is_best = is_last_stage and is_better
         if is_best:
+            self.method.calibrate(partial(validation_logits, self.method, self.dataset, self.context))
             self.state.best = {"mAP": found.get("mAP", -1.0), "epoch": line["epoch"]}
         return found, is_best
 
@@ -298,24 +276,13 @@ class _Training:
         if self.communicator.rank:
             return
         self.folder.append_epoch(line)
-        states: dict[str, Any] = {"best": self.best_state()} if is_best else {}
-        is_end = self.state.epoch == run.stage.epochs
-        if is_end or self.state.total % self.checkpoint_every == 0:
-            # The next stage has another optimizer, so the state of a finished one is never read.
-            parts = {"method": self.method, "scaler": run.scaler} | ({} if is_end else {"optimizer": run.optimizer})
-            tensors = {name: part.state_dict() for name, part in parts.items()}
-            states["checkpoint"] = self.state.to_checkpoint() | tensors
-        self.save(**states)
+        states = {"best": self.state.to_best(self.method)} if is_best else {}
+        if self.state.epoch == run.stage.epochs or self.state.total % self.checkpoint_every == 0:
+            states["checkpoint"] = self.state.to_checkpoint(self.method, run)
+        self.writer.save(**states)
         if not self.quiet:
             run.bar.wipe()
             sys.stderr.writelines(f"{text}\n" for text in (describe_epoch(line), message) if text)
-
-    def save(self, **states: dict[str, Any]) -> None:
-        if states and self.communicator.rank == 0:
-            self.writer.save(**states)
-
-    def best_state(self) -> dict[str, Any]:
-        return {"method": self.method.state_dict(), **(self.state.best or {})}
 
     def progress_text(self, stage: Stage, epoch: int) -> str:
         best = self.state.best

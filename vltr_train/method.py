@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from vltr_train import losses
 from vltr_train.aggregators import AGGREGATORS, CLUSTERED, VideoClassifier, make_aggregator
+from vltr_train.data.dataset import Dataset
 from vltr_train.data.loader import FRAME_SAMPLING, Batch
 from vltr_train.data.samplers import InstanceSampler, Sampler
 
@@ -42,12 +43,28 @@ class Task:
         feature_dim: D, the numbers of a frame's feature vector.
         train_counts: (C,) int64, the training videos of each class.
         bounds: Head classes have more training videos than the first bound; tail classes have at most the second.
+        num_videos: N, the number of training videos. None for the sum of the counts, as if each had one label.
+
+    Example:
+        >>> Task(3, 4, np.array([5, 2, 1]), (3, 1)).total
+        8
     """
 
     num_classes: int
     feature_dim: int
     train_counts: np.ndarray
     bounds: tuple[float, float]
+    num_videos: int | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Task:
+        """Collect the facts about a data set."""
+        return cls(dataset.num_classes, dataset.dim, dataset.train_counts, dataset.bounds, len(dataset.train))
+
+    @property
+    def total(self) -> int:
+        """The number of training videos, or the sum of the counts if that is unknown."""
+        return int(self.train_counts.sum()) if self.num_videos is None else self.num_videos
 
     def __repr__(self) -> str:
         return f"Task({self.num_classes:,} classes, {self.feature_dim:,} features, bounds {self.bounds})"
@@ -158,13 +175,25 @@ class ResampledConfig(TrainConfig):
     over_classes: str = field(default="sum", metadata={"choices": ("sum", "mean")})
 
 
+SAME_RANKING = (
+    "it maps the logits of each class by an increasing function, so AP, ROC-AUC and SAP are those of the classifier "
+    "before; it changes Acc@k alone"
+)
+"""A note of methods that only rescale or shift trained logits by class."""
+
+ABSORBED = (
+    "the bias of the classifier absorbs the offsets, so at the optimum AP, ROC-AUC and SAP are those of the loss "
+    "without them; Acc@k changes"
+)
+"""A note of losses that add a constant to the logits of each class."""
+
 FUSED_ADAM = partial(torch.optim.Adam, fused=True)
 
 OFFICIAL = {"select_on": "test", "absent": "zero"}
-"""Settings of ``protocol=official``, which follows the published code.
+"""Settings of ``protocol=official``, which follows the published code, or without one the paper.
 
 Checkpoints are selected on the test set, and classes without positives count as AP 0. The other choices of the
-published code are defaults already, or stand in `Method.official`."""
+published code are defaults already, or stand in `Method.official`. docs/training/departures.md lists all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +227,12 @@ AveragePrecision = Callable[[str], np.ndarray]
 """A function from "train" or "validate" to the AP of each class, (C,) float64, by the method's present predictions.
 
 A class without positives in the split has NaN."""
+
+
+LabelledLogits = Callable[[], tuple[Tensor, np.ndarray] | None]
+"""A function that returns this rank's logits (n, C) and labels (n, C) uint8 of the validation split.
+
+It returns None without such a split. All ranks must call it the same number of times."""
 
 
 @dataclass(frozen=True)
@@ -348,6 +383,16 @@ class Method(nn.Module):
 
         Returns:
             A message to print, or None.
+        """
+
+    def calibrate(self, validation: LabelledLogits) -> None:
+        """Choose what only predictions need: override this to set buffers by the logits of the validation split.
+
+        The engine calls this on all ranks in the last stage, before it saves a checkpoint as the best. The buffers are
+        saved with that checkpoint. The test split is never given.
+
+        Args:
+            validation: Returns the logits and labels of the validation split, or None without such a split.
         """
 
     def freeze(self, *modules: nn.Module) -> None:

@@ -23,7 +23,15 @@ from vltr_train.methods import find_method
 from vltr_train.runs.run_folder import RunFolder
 from vltr_train.settings import config_from_document
 
-__all__ = ["class_average_precision", "evaluate_run", "load_weights", "predict", "score", "write_report"]
+__all__ = [
+    "class_average_precision",
+    "evaluate_run",
+    "load_weights",
+    "predict",
+    "score",
+    "validation_logits",
+    "write_report",
+]
 
 _TOPK = (1, 5)
 
@@ -71,6 +79,17 @@ def class_average_precision(
     rows, logits = predict(method, split, context)
     found = vltr_eval.distributed.evaluate(logits, _pairs(split.labels.select(rows)), sap=None)
     return np.array(found.classes["AP"])
+
+
+def validation_logits(
+    method: Method, dataset: Dataset, context: RunContext | None = None
+) -> tuple[Tensor, np.ndarray] | None:
+    """Logits and labels of this rank's rows of the validation split, (n, C) float32 and uint8; None without it."""
+    split = dataset.validate
+    if split is None:
+        return None
+    rows, logits = predict(method, split, context)
+    return logits, split.labels.select(rows).multi_hot(dtype=np.uint8)
 
 
 def write_report(
@@ -151,9 +170,7 @@ def evaluate_run(
     if rows is None:
         raise ValueError(f"split: expected one that the data set has, got {split!r}")
     context = RunContext.choose(dataset, current_group(), device=device, store=store, threads=threads)
-    method = kind(config, Task(dataset.num_classes, dataset.dim, dataset.train_counts, dataset.bounds)).to(
-        context.device
-    )
+    method = kind(config, Task.of(dataset)).to(context.device)
     load_weights(method, folder.load_checkpoint("best"), folder.checkpoint_file("best"))
     target = None
     if out is not None:

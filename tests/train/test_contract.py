@@ -39,14 +39,19 @@ def test_configurations_round_trip_through_json(method):
         assert config_from_document(kind.Config, json.loads(json.dumps(settings_document(config)))) == config
 
 
+SETTLED = {"scales"}
+"""Stages that train one number a class of a frozen model: these settle within the first epoch (see test_lws)."""
+
+
 def test_loss_falls_in_every_stage(run):
     losses: dict[str, list[float]] = {}
     for line in run.folder.epochs:
         losses.setdefault(line["stage"], []).append(line["loss"])
     assert list(losses) == [stage.name for stage in run.method.stages()]
-    for of_stage in losses.values():
+    for stage, of_stage in losses.items():
         assert len(of_stage) > 1
-        assert of_stage[-1] < 0.95 * of_stage[0]
+        if stage not in SETTLED:
+            assert of_stage[-1] < 0.95 * of_stage[0]
 
 
 def test_predictions_are_float32_of_the_test_split(run, tiny):

@@ -50,6 +50,8 @@ class CheckpointWriter:
         """
         for state in states.values():
             check_plain("state", dict(state))
+        if not states:
+            return
         self.wait()
         copies, is_copied = self._snapshot.take(states)
         self._thread = threading.Thread(

@@ -306,6 +306,7 @@ def _notes(lines: Sequence[_Line], paper: str | None) -> list[str]:
     for line in measured:
         if not line.data.endswith(line.variant):  # the name of a synthetic set ends with that of the data it imitates
             notes.append(f"{line.name}: measured on {line.data}, and the row is of {line.variant}")
+        notes += [f"{line.name}: {note}" for note in line.runs[0].document.get("notes", ())]
         if len(set(line.seeds)) < len(line.seeds):
             notes.append(f"{line.name}: its {len(line.seeds)} runs have {len(set(line.seeds))} seeds between them")
     return notes

@@ -1,0 +1,67 @@
+"""Balanced softmax: a softmax whose classes are weighted by their training videos, or its form with sigmoids.
+
+Paper: Ren et al., arXiv 2007.10740, Eq. 4, for one label: p_c = n_c exp(z_c) / sum_k n_k exp(z_k), L = -log p_y. Here
+the k labels of a video have a target of 1/k each, after Mahajan et al., arXiv 1805.00932.
+With sigmoids (Bal-BCE, Xu et al., arXiv 2212.02015): L = BCE of (z + log(pi / (1 - pi)), y), pi = n / sum n.
+Predictions are z. The classifier's bias absorbs the offsets, so at the optimum the ranking by z, and with it AP,
+ROC-AUC and SAP, is that of the same loss without offsets. Acc@k changes, and so does a ranking by probabilities.
+Code: https://github.com/jiawei-ren/BalancedMetaSoftmax-Classification (loss/BalancedSoftmaxLoss.py);
+https://github.com/XuZhengzhuo/LiVT (util/loss.py) for sigmoids.
+Command: vltr-train fit balanced_softmax --data DIR
+Expected: no number on these data is printed. Gen2Balance (arXiv 2606.22416) compares by class-average accuracy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from vltr_train import losses
+from vltr_train.data.loader import Batch
+from vltr_train.method import ABSORBED, Method, Task, TrainConfig
+
+__all__ = ["BalancedSoftmax", "BalancedSoftmaxConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BalancedSoftmaxConfig(TrainConfig):
+    """The settings of the balanced softmax.
+
+    Attributes:
+        activation: "softmax" is the paper's loss, with targets that are divided by the number of labels. "sigmoid" is
+            Bal-BCE.
+        prior: The share of a class in Bal-BCE: "labels" is n / sum n as in LiVT's published code; "videos" is n / N.
+            The two are the same if each video has one label. With the softmax they differ by a constant.
+        over_classes: The mean or the sum of Bal-BCE over classes. The published code has the sum.
+    """
+
+    activation: str = field(default="softmax", metadata={"choices": ("softmax", "sigmoid")})
+    prior: str = field(default="labels", metadata={"choices": ("labels", "videos")})
+    # DIFFERS: LiVT has the sum, and smooths labels by 0.1. The mean has the scale of the other losses, for `clip_norm`.
+    over_classes: str = field(default="mean", metadata={"choices": ("mean", "sum")})
+
+
+class BalancedSoftmax(Method):
+    paper = "Balanced softmax (arXiv 2007.10740), Bal-BCE (arXiv 2212.02015)"
+    config: BalancedSoftmaxConfig
+    offsets: Tensor
+    Config = BalancedSoftmaxConfig
+
+    def __init__(self, config: BalancedSoftmaxConfig, task: Task) -> None:
+        super().__init__(config, task)
+        # DIFFERS: a class without videos counts as having one. The published offset is -inf.
+        offsets = losses.log_priors(task.train_counts)
+        if config.activation == "sigmoid":
+            offsets = losses.log_odds(task.train_counts, task.total if config.prior == "videos" else None)
+        self.register_buffer("offsets", offsets, persistent=False)
+
+    def notes(self) -> list[str]:
+        return [f"balanced softmax: {ABSORBED}"]
+
+    def forward(self, batch: Batch) -> Tensor:
+        logits = self.model(batch.features) + self.offsets
+        if self.config.activation == "softmax":
+            return losses.softmax_cross_entropy(logits, batch.targets)
+        entropies = losses.bce(logits, batch.targets, reduction="none")
+        return entropies.sum(1).mean() if self.config.over_classes == "sum" else entropies.mean()

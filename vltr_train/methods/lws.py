@@ -1,0 +1,115 @@
+"""Learnable weight scaling (LWS): after training, one scale for each class is learnt on class-balanced videos.
+
+Paper: Kang et al., arXiv 1910.09217, Section 4.2. Stage "train": L = mean of the BCE. Stage "scales": the model is
+frozen, and predictions are s_c (w_c x + b_c), s = 1 at the start. Its loss is the mean over videos of the sum over
+classes of m_bc l_bc; l is the BCE, and m is 0 at the labels that a video was not drawn for.
+An increasing map of a class's logits leaves AP, ROC-AUC and SAP as they are, so positive scales change Acc@k alone.
+Code: https://github.com/facebookresearch/classifier-balancing (models/TauNormClassifier.py, config/ImageNet_LT), for
+images and with the softmax: SGD, lr 0.2, momentum 0.9, weight decay 5e-4, 5 epochs, cosine.
+Command: vltr-train fit lws --data DIR
+Expected: no number is available.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+
+from vltr_train import losses
+from vltr_train.data.loader import Batch
+from vltr_train.data.samplers import ClassSampler
+from vltr_train.method import SAME_RANKING, AveragePrecision, Resampled, ResampledConfig, Stage, Task
+
+__all__ = ["LWS", "LWSConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LWSConfig(ResampledConfig):
+    """The settings of learnable weight scaling; those of the second stage are the published ones.
+
+    Attributes:
+        scales_epochs: The epochs of the second stage.
+        scales_lr: The learning rate of the second stage at its start; it falls to 0 as a cosine.
+        scales_decay: The weight decay of the scales. It pulls them to 0.
+        select_on: The mAP does not depend on the scales, so it cannot select an epoch of the second stage. The default
+            keeps the last.
+    """
+
+    scales_epochs: int = 5
+    scales_lr: float = 0.2
+    scales_decay: float = 5e-4
+    select_on: str = field(default="last", metadata={"choices": ("validate", "test", "last")})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scales_epochs < 1:
+            raise ValueError(f"scales_epochs: expected at least 1, got {self.scales_epochs}")
+        if not self.scales_lr > 0:
+            raise ValueError(f"scales_lr: expected a positive number, got {self.scales_lr}")
+        if self.scales_decay < 0:
+            raise ValueError(f"scales_decay: expected at least 0, got {self.scales_decay}")
+
+
+class LWS(Resampled):
+    paper = "Learnable weight scaling, two-stage (arXiv 1910.09217)"
+    config: LWSConfig
+    Config = LWSConfig
+    official = MappingProxyType({"select_on": "last"})
+
+    def __init__(self, config: LWSConfig, task: Task) -> None:
+        super().__init__(config, task)
+        self.scales = nn.Parameter(torch.ones(task.num_classes))
+
+    def notes(self) -> list[str]:
+        found = [f"scales: where positive, {SAME_RANKING}"]
+        if self.config.select_on != "last":
+            found.append(f"select_on: {self.config.select_on} cannot tell the epochs of stage scales apart")
+        return found
+
+    def stages(self) -> tuple[Stage, ...]:
+        config = self.config
+        scales = self.stage(
+            name="scales",
+            epochs=config.scales_epochs,
+            rate=lambda done: config.scales_lr * (1 + math.cos(math.pi * done / config.scales_epochs)) / 2,
+            samplers=(ClassSampler(),),
+            optimizer=partial(torch.optim.SGD, momentum=0.9, weight_decay=config.scales_decay),
+        )
+        return (self.stage(), scales)
+
+    def begin_stage(self, stage: Stage) -> None:
+        is_last = stage.name == "scales"
+        self.scales.requires_grad_(is_last)
+        if is_last:
+            # DIFFERS: frozen in eval mode. The published code keeps dropout and batch statistics of the training.
+            self.freeze(self.model)
+
+    def end_stage(self, stage: Stage, average_precision: AveragePrecision) -> str | None:
+        """Return a message with the range of the scales."""
+        if stage.name != "scales":
+            return None
+        scales = self.scales.detach()
+        reversed_classes = int((scales <= 0).sum())
+        warning = f"; {reversed_classes} are not positive, which reverses these classes" * (reversed_classes > 0)
+        return f"scales: {float(scales.min()):.3f} to {float(scales.max()):.3f}{warning}"
+
+    def forward(self, batch: Batch) -> Tensor:
+        logits = self.scales * self.model(batch.features)
+        if batch.classes is None:
+            return losses.bce(logits, batch.targets)
+        return losses.resampled_bce(
+            logits,
+            batch.targets,
+            batch.classes,
+            mask_other_positives=self.config.mask_other_positives,
+            over_classes=self.config.over_classes,
+        )
+
+    def predict(self, features: Tensor) -> Tensor:
+        """Return the scaled logits."""
+        return self.scales * self.model(features)
