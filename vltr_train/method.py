@@ -20,7 +20,7 @@ from vltr_train import losses
 from vltr_train.aggregators import AGGREGATORS, CLUSTERED, VideoClassifier, make_aggregator
 from vltr_train.data.dataset import Dataset
 from vltr_train.data.loader import FRAME_SAMPLING, Batch
-from vltr_train.data.samplers import InstanceSampler, Sampler
+from vltr_train.samplers import InstanceSampler, Sampler
 
 __all__ = [
     "Method",

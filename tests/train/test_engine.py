@@ -26,11 +26,11 @@ from vltr_train import cli, engine, open_dataset
 from vltr_train.context import RunContext, choose_device
 from vltr_train.data.dataset import TestSplit, TrainSplit, ValSplit
 from vltr_train.data.loader import Loader, derived_seed
-from vltr_train.data.samplers import InstanceSampler
 from vltr_train.method import Task
 from vltr_train.methods import all_methods, find_method
 from vltr_train.predict import evaluate_run, predict
 from vltr_train.runs.run_folder import RunFolder
+from vltr_train.samplers import InstanceSampler
 from vltr_train.schedule import describe_schedule
 from vltr_train.settings import build_config
 

@@ -17,7 +17,6 @@ import vltr_eval
 from vltr_train import losses
 from vltr_train.aggregators import CLUSTERED
 from vltr_train.data.loader import Batch
-from vltr_train.data.samplers import ClassSampler, InstanceSampler
 from vltr_train.method import Task
 from vltr_train.methods import find_method
 from vltr_train.settings import build_config

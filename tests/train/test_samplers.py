@@ -7,7 +7,7 @@ import pytest
 
 from vltr_eval._base.long_tail import VIDEOLT_TRAIN_TAIL, tail_counts
 from vltr_train.data.label_lists import LabelList
-from vltr_train.data.samplers import ClassSampler, InstanceSampler
+from vltr_train.samplers import ClassSampler, InstanceSampler
 
 VIDEOLT_COUNTS = tail_counts(VIDEOLT_TRAIN_TAIL)
 

@@ -29,10 +29,10 @@ from torch import Tensor, nn
 from vltr_train import losses
 from vltr_train.aggregators import AGGREGATORS, VideoClassifier, make_aggregator
 from vltr_train.data.loader import Batch
-from vltr_train.data.samplers import ClassSampler, InstanceSampler
 from vltr_train.method import AveragePrecision, Method, Stage, Task, TrainConfig
 from vltr_train.ops.dropout import Dropout
 from vltr_train.presets import published
+from vltr_train.samplers import ClassSampler, InstanceSampler
 
 __all__ = ["AVATwoStage", "AVATwoStageConfig"]
 

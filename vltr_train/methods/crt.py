@@ -18,8 +18,8 @@ from torch import Tensor
 
 from vltr_train import losses
 from vltr_train.data.loader import Batch
-from vltr_train.data.samplers import ClassSampler
 from vltr_train.method import Resampled, ResampledConfig, Stage
+from vltr_train.samplers import ClassSampler
 
 __all__ = ["CRT", "CRTConfig"]
 

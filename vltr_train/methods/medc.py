@@ -28,10 +28,10 @@ from torch.nn.functional import logsigmoid, normalize, softplus
 from vltr_eval.priors import reverse_by_rank
 from vltr_train import losses
 from vltr_train.data.loader import FRAME_SAMPLING, Batch
-from vltr_train.data.samplers import ClassSampler, InstanceSampler, Sampler
 from vltr_train.method import Method, Stage, Task, TrainConfig
 from vltr_train.ops.dropout import Dropout
 from vltr_train.presets import published
+from vltr_train.samplers import ClassSampler, InstanceSampler, Sampler
 
 __all__ = [
     "MEDC",

@@ -30,9 +30,9 @@ from vltr_eval._base.groups import class_groups
 from vltr_train import losses
 from vltr_train.aggregators import Mean, VideoClassifier
 from vltr_train.data.loader import FRAME_SAMPLING, Batch
-from vltr_train.data.samplers import ClassSampler, InstanceSampler
 from vltr_train.method import Method, Stage, StepDecay, Task, TrainConfig
 from vltr_train.presets import published
+from vltr_train.samplers import ClassSampler, InstanceSampler
 
 __all__ = ["MEID", "MEIDConfig"]
 
