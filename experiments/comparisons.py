@@ -1,4 +1,4 @@
-"""What `compare_methods.py` trains: data sets, rows, and the claims of the papers with their preconditions.
+"""The plan of `compare_methods.py`: data sets, rows, and the claims of the papers with their preconditions.
 
 All of it was fixed before any row but the baselines `bce` (nonlinear, netvlad, psa-codebook) had been trained on such
 data: sizes, epochs, seeds, limits.
@@ -59,7 +59,7 @@ class Comparison:
     """Rows to train on the same data.
 
     Attributes:
-        title: What the data is.
+        title: The data in words.
         make: Writes the data set of a seed into a folder.
         epochs: Epochs of a row that names no others.
         settings: Settings of all rows.

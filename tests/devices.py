@@ -113,7 +113,7 @@ class _EmulatedMemory:
 
 @functools.cache
 def _idle_stream() -> int:
-    """Return a stream without work. What is freed there is freed at once, as by a library that waits for nobody."""
+    """Return a stream without work. Memory freed there is freed at once, as by a library that waits for nobody."""
     return _core._emulator.make_stream()
 
 

@@ -3,8 +3,8 @@
     python tools/compare_training.py                  exit status 1 if a training differs by more than rounding
     python tools/compare_training.py --device cpu     without a GPU, to check this script: one thread beside two
 
-The batches, frames and initial weights are the same on every device; dropout is off, because its draws are not. What
-remains is the order of float32 sums.
+The batches, frames and initial weights are the same on every device; dropout is off, because its draws are not.
+The order of float32 sums is the only difference.
 """
 
 from __future__ import annotations

@@ -544,7 +544,7 @@ def _add_synth(commands: Any) -> None:
 
 def _add_signal_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `_signal_names`."""
-    share = {"type": float, "default": 0.0, "metavar": "SHARE"}
+    share: dict[str, Any] = {"type": float, "default": 0.0, "metavar": "SHARE"}
     parser.add_argument("--signal", type=float, default=2.5, metavar="STD", help="of a class's look (default: 2.5)")
     parser.add_argument("--scene", type=float, default=0.3, metavar="STD", help="of a scene (default: 0.3)")
     parser.add_argument(

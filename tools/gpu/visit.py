@@ -29,7 +29,7 @@ class Visit:
         dry: There is no GPU: the emulated build, and tiny inputs.
         folder: Where builds and temporary files go.
         reports: Where the unfinished report of a stage is, for a visit that is killed.
-        commit: Of the tree, or of the wheel if there is no git here.
+        commit: The commit of the tree, or of the wheel if there is no git here.
     """
 
     dry: bool

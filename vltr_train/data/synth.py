@@ -370,7 +370,7 @@ def synthesize(
         "length_spread": length_spread,
         "feature_std": feature_std,
     }
-    how = {
+    how: dict[str, Any] = {
         "signal": signal,
         "scene": scene,
         "informative": informative,
