@@ -117,8 +117,14 @@ def fit(
         training = _Training(model, dataset, selecting, context, quiet or communicator.rank > 0)
         document = run_document(**found.document, config=config, dataset=dataset, argv=sys.argv)
         document["notes"] = model.notes()
-        how = {"resume": is_resumed(folder, resume, communicator), "overwrite": overwrite, "found": found}
-        training.folder = RunFolder.start(folder, document, is_first=communicator.rank == 0, **how)
+        training.folder = RunFolder.start(
+            folder,
+            document,
+            is_first=communicator.rank == 0,
+            resume=is_resumed(folder, resume, communicator),
+            overwrite=overwrite,
+            found=found,
+        )
     communicator.barrier()  # the first rank has made the folder
     with training.folder, lost_ranks(communicator):
         training.run()

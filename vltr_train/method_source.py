@@ -131,7 +131,7 @@ def resolve_method(method: str | type[Method], preset: str | None = None) -> Fou
     """Return the method that a name or a class means.
 
     Args:
-        method: A name of `all_methods`, a class, "FILE.py:CLASS" or "PACKAGE.MODULE:CLASS". A name may end in ":PRESET".
+        method: A name of `all_methods`, a class, "FILE.py:CLASS" or "PACKAGE.MODULE:CLASS". Names may end in ":PRESET".
         preset: A preset, if the name has none.
 
     Raises:

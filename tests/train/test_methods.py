@@ -19,6 +19,7 @@ from vltr_train.aggregators import CLUSTERED
 from vltr_train.data.loader import Batch
 from vltr_train.method import Task
 from vltr_train.methods import find_method
+from vltr_train.samplers import ClassSampler, InstanceSampler
 from vltr_train.settings import build_config
 
 BASELINES = ("bce", "focal", "cb_loss", "ldam_drw", "eql", "cbs", "srs", "mixup", "crt", "framestack")
