@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
@@ -24,7 +25,7 @@ from vltr_eval._base.ranks import current_group, launched_group
 from vltr_eval._base.terminal import OK, ProgressBar, add_command, answer, did_you_mean
 from vltr_eval._base.version import __version__
 from vltr_eval.formats import read_class_names
-from vltr_train.settings import build_config, parse_settings, settings_document
+from vltr_train.settings import build_config, parse_settings
 
 if TYPE_CHECKING:
     from vltr_train.data.dataset import Dataset
@@ -423,11 +424,16 @@ def _methods(args: argparse.Namespace) -> int:
         tables = frozenset().union(*(summary.tables for summary in methods.values()))
         _tell(f"\ntables of papers: {', '.join(sorted(tables))}")
         return OK
+    from vltr_train.setting_notes import setting_notes
+
     kind = _read_method(args.method).kind
     _tell((sys.modules[kind.__module__].__doc__ or "").strip())
     _tell("\nsettings:")
-    for key, value in settings_document(kind.Config()).items():
-        _tell(f"  {key}={_plain(tuple(value) if isinstance(value, list) else value)}")
+    for note in setting_notes(kind.Config):
+        choices = f" ({', '.join(map(_plain, note.choices))})" if note.choices else ""
+        _tell(f"  {note.name}={_plain(note.default)}{choices}")
+        for line in textwrap.wrap(note.text, 112):
+            _tell(f"      {line}")
     _tell("\npresets:")
     width = max(map(len, kind.presets), default=0) + 1
     for name, preset in kind.presets.items():

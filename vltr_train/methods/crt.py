@@ -26,7 +26,7 @@ __all__ = ["CRT", "CRTConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class CRTConfig(ResampledConfig):
-    classifier_epochs: int = 10
+    classifier_epochs: int = 10  # of the second stage
     # DIFFERS: the published code leaves the frozen features in train mode (train): dropout acts on them, and they are
     # normalised by the statistics of balanced batches, which move their running statistics too. eval: the features stay
     # those that the first stage has learnt, in training as in evaluation.
