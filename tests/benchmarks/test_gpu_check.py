@@ -83,7 +83,8 @@ def test_every_stage_is_written_whole_into_every_folder_as_soon_as_it_ends(visit
     seen = []
 
     def look(*_):
-        seen.extend(sorted(file.name for folder in ("results", "out") for file in (tmp_path / folder).iterdir()))
+        for folder in ("results", "out"):
+            seen.extend(sorted(file.name for file in (tmp_path / folder).iterdir()))
         return Outcome(FAILED, "a | b", "why it failed")
 
     run_stages(visit, record, [stage("first", lambda *_: Outcome(PASSED, "all equal")), stage("second", look)])

@@ -242,7 +242,7 @@ def test_a_step_is_that_of_the_textbook(settings, draws):
 )
 def test_each_setting_tells_in_the_loss(settings):
     plain, other = (sensitive(**options)(make_batch()).item() for options in ({}, settings))
-    assert abs(plain - other) > 1e-3 * plain  # by far more than the textbook may be off
+    assert abs(plain - other) > 5e-4 * plain  # by far more than the textbook may be off
 
 
 # Numbers of the published code
