@@ -249,6 +249,7 @@ def test_crt_begins_its_classifier_anew_by_the_seed_of_its_stage():
 
 def test_crt_balances_in_its_second_stage_alone():
     method = make("crt")
+    method.begin_stage(method.stages()[0])
     batch, plain = make_batch(), make_batch(classes=False)
     logits = method.predict(batch.features)
     torch.testing.assert_close(method(plain), losses.bce(logits, batch.targets))
