@@ -11,6 +11,9 @@ DEFER ?=
 TRAIN_SCALE ?= 0.05
 TRAIN_EPOCHS ?= 20
 WERROR ?= OFF
+BUDGET ?= 420
+GPU_PYTHON ?= $(PYTHON)
+GPU_ARCH ?= 90
 
 VENV := .venv
 TOOLS := .venv-tools
@@ -28,7 +31,7 @@ PACKAGE := pyproject.toml CMakeLists.txt README.md LICENSE $(wildcard cmake/*.cm
 PYTHON_FILES := $(wildcard vltr_*) tests benchmarks tools experiments examples
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo demo-train picture compare examples page report-picture test test-page test-recipes test-originals test-cuda-emulated docs lint types format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-grid bench-intervals bench-page bench-kernels gpu-check fuzz clean
+.PHONY: help demo demo-train picture compare examples page report-picture test test-page test-recipes test-originals test-cuda-emulated docs lint types format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-grid bench-intervals bench-page bench-kernels gpu-wheel gpu-check fuzz clean
 .DELETE_ON_ERROR:
 
 help:
@@ -63,7 +66,11 @@ help:
 	@echo "make picture              draw docs/picture.svg, the picture of the README, from the demo set"
 	@echo "make fuzz [ARGS='--seconds 600 --seed 7']"
 	@echo "                          mutate files of every format for a minute; readers must read or refuse each"
-	@echo "make gpu-check            on a machine with a GPU: build, compare, test, sanitize and measure (benchmarks/README.md)"
+	@echo "make gpu-wheel [GPU_PYTHON=python3.12] [GPU_ARCH=90]"
+	@echo "                          build the wheel that gpu-check installs; needs nvcc and no GPU"
+	@echo "make gpu-check [BUDGET=420] [ARGS='--again headline']"
+	@echo "                          on a machine with a GPU: compare, measure, test, sanitize and train, in stages that the"
+	@echo "                          next visit continues (benchmarks/README.md)"
 	@echo "make docs                 build the site into build/docs; warnings are errors"
 	@echo "make clean                remove environments, builds and the demo set"
 	@echo "PYTHON=python3.12 chooses the interpreter, VLTR_CUDA=ON|OFF|AUTO the CUDA build of demo, test and bench"
@@ -187,9 +194,13 @@ docs: $(DOCS)/.installed
 fuzz: $(VENV)/.installed-for-tests
 	cd build && ../$(VENV)/bin/python ../tests/fuzz/fuzz_reading.py --finds fuzz $(ARGS)
 
-# All checks on a machine with a GPU. They need a Python with torch and no network, and take at most nine minutes.
+# For the Python and the device of another machine, so that no time there goes to compiling.
+gpu-wheel:
+	$(PYTHON) tools/gpu_wheel.py --python $(GPU_PYTHON) --arch $(GPU_ARCH) $(ARGS)
+
+# All checks on a machine with a GPU. They need a Python with torch and no network.
 gpu-check:
-	$(PYTHON) tools/gpu_check.py $(ARGS)
+	$(PYTHON) tools/gpu_check.py --budget $(BUDGET) $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(TOOLS) $(BENCH) $(DOCS) $(PAGE) $(LIBRARIES) web/node_modules build demo demo-train .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -482,7 +482,7 @@ def _machine(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _how(args: argparse.Namespace) -> dict[str, Any]:
-    return _machine(args) | {"quiet": args.quiet}
+    return _machine(args) | {"quiet": args.quiet, "checkpoint_every": args.checkpoint_every}
 
 
 def _ranks(args: argparse.Namespace) -> AbstractContextManager[Any]:
@@ -726,6 +726,9 @@ def _add_training_options(parser: argparse.ArgumentParser, methods: str) -> None
     parser.set_defaults(settings=[])
     parser.add_argument("--data", required=True, metavar="DIR")
     _add_data_options(parser)
+    parser.add_argument(
+        "--checkpoint-every", type=int, default=1, metavar="N", help="epochs between two checkpoints (default: 1)"
+    )
     _add_machine_options(parser)
 
 

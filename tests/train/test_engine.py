@@ -95,7 +95,7 @@ def test_no_step_waits_for_the_device(tiny, tmp_path, monkeypatch):
     """An epoch of four times the steps waits no more often. SGD, as Adam counts its steps in the host's memory."""
     kind = find_method("bce")
     monkeypatch.setattr(kind, "stages", lambda self: (self.stage(optimizer=torch.optim.SGD),))
-    monkeypatch.setattr(engine._Training, "evaluate", lambda *_: {})
+    monkeypatch.setattr(engine._Training, "evaluate", lambda *_: ({}, False))
     monkeypatch.setattr(engine._Training, "finish", lambda _: None)
     counts = []
     for batch_size in (128, 32):

@@ -33,12 +33,12 @@ class Wheel:
         tag, here = "-".join(self.file.removesuffix(".whl").rsplit("-", 3)[1:]), tag_of_this_python()
         arch = machine.arch if machine.name else EMULATED
         for what, of_wheel, wanted in (
-            ("Python and platform", tag, here),
-            ("device", self.arch, arch),
-            ("sources", self.package, source.fingerprint()),
+            ("for another Python and platform", tag, here),
+            ("for another device", self.arch, arch),
+            ("of other sources", self.package, source.fingerprint()),
         ):
             if of_wheel != wanted:
-                return f"the wheel is for another {what}: expected {wanted}, got {of_wheel}"
+                return f"the wheel is {what}: expected {wanted}, got {of_wheel}"
         return None
 
 

@@ -2,7 +2,8 @@
 
     config.json                 what was run on what data, by which versions
     metrics.csv                 a line for each epoch
-    checkpoint.pt, best.pt      the state after the last epoch, and at the best validation so far
+    checkpoint.pt               the state after an epoch; without the optimizer's once its stage has ended
+    best.pt                     the weights at the best validation so far
     preds.npy, labels.npy       (n, C) float32 logits and (n, C) uint8 labels, as vltr-eval takes them
     report.json, report.txt     the evaluation of these
     events/                     the scalars of metrics.csv for TensorBoard
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from vltr_train.data.label_lists import LabelList
     from vltr_train.method_source import FoundMethod
 
-__all__ = ["RunFolder", "is_resumed", "labels_fingerprint", "run_document"]
+__all__ = ["RunFolder", "check_plain", "is_resumed", "labels_fingerprint", "run_document"]
 
 RUN_FORMAT = "vltr-train/run/2"
 CHECKPOINT_FORMAT = "vltr-train/checkpoint/1"
@@ -224,7 +225,7 @@ class RunFolder:
         if found is not None:
             check_code(found, folder.document.get("code"), str(path))
         if is_first:
-            folder._remove_unfinished()
+            folder.remove_unfinished()
         for key in ("method", "preset", "settings", "dataset"):
             there, here = folder.document[key], document[key]
             if there != here:
@@ -317,11 +318,12 @@ class RunFolder:
         So is what a killed process left unfinished.
         """
         self.close()
-        self._remove_unfinished()
+        self.remove_unfinished()
         self._write_epochs([values for values in self._epochs if values["epoch"] <= epoch])
         self._purge_step = epoch + 1
 
-    def _remove_unfinished(self) -> None:
+    def remove_unfinished(self) -> None:
+        """Remove the files that were being written when a process was killed or a write was abandoned."""
         for unfinished in _unfinished(self.path):
             unfinished.unlink(missing_ok=True)
 
@@ -360,7 +362,7 @@ class RunFolder:
         """
         import torch
 
-        _check_plain("state", dict(state))
+        check_plain("state", dict(state))
         path = self.checkpoint_file(name)
 
         def save(unfinished: Path) -> None:
@@ -502,8 +504,11 @@ def _unfinished(path: Path) -> list[Path]:
     return [file for name in FILES for file in path.glob(f".{name}.*.unfinished")]
 
 
-def _check_plain(key_path: str, value: Any) -> None:
-    """Refuse what torch.load(weights_only=True) would, by exact type: numpy's float64 is a float, but not to pickle."""
+def check_plain(key_path: str, value: Any) -> None:
+    """Refuse what torch.load(weights_only=True) would, by exact type: numpy's float64 is a float, but not to pickle.
+
+    Raises ValueError that names the first such value by its keys.
+    """
     import torch
 
     if isinstance(value, torch.Tensor) or type(value) in PLAIN_TYPES:
@@ -511,13 +516,13 @@ def _check_plain(key_path: str, value: Any) -> None:
     if type(value) in (dict, OrderedDict):
         entries: Iterable[tuple[Any, Any]] = value.items()
         for key in value:
-            _check_plain(f"a key of {key_path}", key)
+            check_plain(f"a key of {key_path}", key)
     elif type(value) in (list, tuple):
         entries = enumerate(value)
     else:
         raise ValueError(f"{key_path}: expected tensors and plain containers, got {type(value).__name__}")
     for key, item in entries:
-        _check_plain(f"{key_path}[{key!r}]", item)
+        check_plain(f"{key_path}[{key!r}]", item)
 
 
 def _parsed_epochs(path: Path, text: str) -> list[dict[str, Any]]:
