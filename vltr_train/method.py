@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import partial, wraps
+from functools import partial
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -318,19 +318,10 @@ class Method(nn.Module):
     presets: ClassVar[Mapping[str, Preset]] = {}
     official: ClassVar[Mapping[str, Any]] = {}
 
-    _PREPARATIONS: ClassVar[tuple[str, ...]] = ("begin_stage", "begin_epoch")
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        for name in cls._PREPARATIONS:
-            if name in vars(cls):
-                setattr(cls, name, _remembered(vars(cls)[name]))
-
     def __init__(self, config: TrainConfig, task: Task) -> None:
         super().__init__()
         self.config, self.task = config, task
         self._frozen: list[nn.Module] = []
-        self._prepared: set[str] = set()  # the names of `_PREPARATIONS` that were called
         self.model = self.make_model()
 
     def make_model(self) -> nn.Module:
@@ -427,21 +418,6 @@ class Method(nn.Module):
         """Return the modules that ``compile=true`` compiles."""
         return (self.model,)
 
-    def __call__(self, *batches: Any, **options: Any) -> Any:
-        """Compute the loss of a step, as `forward` does.
-
-        Raises:
-            RuntimeError: A step of training comes before `begin_stage` or `begin_epoch` of a method that has its own.
-        """
-        if self.training:
-            for name in self._PREPARATIONS:
-                if name not in self._prepared and getattr(type(self), name) is not getattr(Method, name):
-                    raise RuntimeError(
-                        f"{name}: expected a call before the first step, as {type(self).__name__} prepares its "
-                        "training in it, got none; a loop of your own calls begin_stage, then begin_epoch in each epoch"
-                    )
-        return super().__call__(*batches, **options)
-
     def train(self, mode: bool = True) -> Method:
         super().train(mode)
         for module in self._frozen:
@@ -482,17 +458,6 @@ class Method(nn.Module):
             (B, C) float32, the logits.
         """
         return self.model(features)
-
-
-def _remembered(prepare: Callable[..., None]) -> Callable[..., None]:
-    """Note that a method prepared a stage or an epoch, so that a step without it is an error and not a wrong loss."""
-
-    @wraps(prepare)
-    def call(self: Method, *arguments: Any, **options: Any) -> None:
-        prepare(self, *arguments, **options)
-        self._prepared.add(prepare.__name__)
-
-    return call
 
 
 class Resampled(Method):

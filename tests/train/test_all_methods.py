@@ -8,10 +8,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from small_methods import B, C, begin, make, make_batches
+from small_methods import begin, make, make_batches
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vltr_train.method import Method
 from vltr_train.methods import all_methods
 from vltr_train.papers import method_order
 from vltr_train.runs.tables import COLUMNS, PRINTABLE
@@ -173,20 +172,3 @@ def test_waits_would_be_seen():
         with _Waits() as waits:
             wait()
         assert waits.seen
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_a_step_before_its_preparation_is_an_error(name):
-    """A loop of one's own that forgets `begin_stage` or `begin_epoch` would train something else without a word."""
-    method = make(name)
-    own = [step for step in ("begin_stage", "begin_epoch") if getattr(METHODS[name], step) is not getattr(Method, step)]
-    batches = make_batches(method, 0)
-    method.eval()
-    assert method.predict(batches[0].features).shape == (B, C)
-    method.train()
-    for step in own:
-        with pytest.raises(RuntimeError, match=f"^{step}: expected a call before the first step, as "):
-            method(*batches)
-        arguments = (method.stages()[0],) if step == "begin_stage" else (0, 100)
-        getattr(method, step)(*arguments)
-    assert method(*batches).isfinite()
