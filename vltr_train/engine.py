@@ -100,14 +100,8 @@ def fit(
         training = _Training(model, dataset, selecting, context, quiet or communicator.rank > 0)
         document = run_document(**found.document, config=config, dataset=dataset, argv=sys.argv)
         document["notes"] = model.notes()
-        training.folder = RunFolder.start(
-            folder,
-            document,
-            is_first=communicator.rank == 0,
-            resume=is_resumed(folder, resume, communicator),
-            overwrite=overwrite,
-            found=found,
-        )
+        how: dict[str, Any] = {"resume": is_resumed(folder, resume, communicator), "overwrite": overwrite}
+        training.folder = RunFolder.start(folder, document, is_first=communicator.rank == 0, found=found, **how)
         training.writer, training.checkpoint_every = CheckpointWriter(training.folder), checkpoint_every
     communicator.barrier()  # the first rank has made the folder
     with training.folder, lost_ranks(communicator), training.writer:

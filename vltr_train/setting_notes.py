@@ -81,7 +81,7 @@ def _comments(kind: type) -> Iterator[tuple[str, str]]:
     for node in body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
-            above = []
+            above: list[str] = []
             while lines[first - 1].lstrip().startswith("#"):
                 first -= 1
                 above.insert(0, lines[first])
