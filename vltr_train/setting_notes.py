@@ -1,4 +1,4 @@
-"""What each setting of a method means, read from where its author wrote it: the docstring of the Config, or comments.
+"""The meaning of each setting of a method, read from where its author wrote it: a docstring, or comments.
 
 A setting is described by the section "Attributes" of the docstring of its class, by the comment above it, and by the
 comment behind it. A subclass that only changes a default keeps the description, and adds its own comment.

@@ -54,7 +54,7 @@ class AVATwoStageConfig(TrainConfig):
     least_tail: float = 0.05
     # The classes whose labels the features are trained on (Table 4).
     stage1: str = field(default="head", metadata={"choices": ("head", "all")})
-    # What the second stage trains: the linear classifier, or the whole model.
+    # The second stage trains the linear classifier, or the whole model.
     stage2: str = field(default="linear", metadata={"choices": ("linear", "all")})
     stage2_balance: bool = True  # whether the second stage draws videos by class
     classifier_epochs: int = 1  # of the second stage
