@@ -39,11 +39,11 @@ from vltr_train.data.dataset import Dataset, open_dataset
 from vltr_train.data.label_lists import LabelList, write_videolt_list
 from vltr_train.data.loader import Batch, Loader
 from vltr_train.data.pack import pack, videolt
-from vltr_train.data.samplers import InstanceSampler
 from vltr_train.data.synth import synthesize
 from vltr_train.engine import fit
 from vltr_train.method import Task
 from vltr_train.methods import find_method
+from vltr_train.samplers import InstanceSampler
 
 BATCH, FRAMES = 128, 60  # as in the published scripts
 VIDEO_FRAMES = 150

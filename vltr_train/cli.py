@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
@@ -24,11 +25,12 @@ from vltr_eval._base.ranks import current_group, launched_group
 from vltr_eval._base.terminal import OK, ProgressBar, add_command, answer, did_you_mean
 from vltr_eval._base.version import __version__
 from vltr_eval.formats import read_class_names
-from vltr_train.settings import build_config, parse_settings, settings_document
+from vltr_train.settings import build_config, parse_settings
 
 if TYPE_CHECKING:
     from vltr_train.data.dataset import Dataset
     from vltr_train.data.pack import PackSource, PackSummary
+    from vltr_train.method_source import FoundMethod
 
 _PROGRAM = "vltr-train"
 _EPILOG = """\
@@ -37,6 +39,7 @@ commands:
   pack LABELS FEATURES DIR        one .npy a video -> one memory-mapped array
   inspect DIR                     what a data set holds; --verify reads it all
   fit METHOD[:PRESET] --data DIR  train, evaluate, and leave a run folder
+  fit FILE.py:CLASS --data DIR    the same with a method of your own
   eval RUN                        evaluate a run again
   table RUN...                    runs as a table, beside that of a paper
   plot RUN... --out FIGURE        learning curves: a figure, or a page (--html)
@@ -250,8 +253,9 @@ def _fit(args: argparse.Namespace) -> int:
     from vltr_train.engine import fit
 
     with _ranks(args):
-        settings = parse_settings(_read_method(method).Config, args.settings)
-        folder, dataset = Path(args.out or _run_name(method, settings)), _open(args)
+        found = _read_method(method)
+        settings = parse_settings(found.kind.Config, args.settings)
+        folder, dataset = Path(args.out or _run_name(found, settings)), _open(args)
         done = fit(method, dataset, folder, resume=args.resume, overwrite=args.overwrite, **_how(args), **settings)
         if done.report is not None:
             _tell(str(done.report))
@@ -268,25 +272,28 @@ def _sweep(args: argparse.Namespace) -> int:
     from vltr_train.runs.tables import table
 
     done, options = [], _table_options(args)  # refused now, and not after the trainings
-    if args.baseline not in (None, *args.methods):
-        raise unknown_name("--baseline", args.baseline, args.methods)
     with _ranks(args):
+        methods = [_read_method(method) for method in dict.fromkeys(args.methods)]
+        specs = [_spec(found) for found in methods]
+        options["baseline"] = dict(zip(args.methods, specs, strict=False)).get(args.baseline, args.baseline)
+        if options["baseline"] not in (None, *specs):
+            raise unknown_name("--baseline", args.baseline, args.methods)
         dataset = _open(args)
         splits = (dataset.train, dataset.validate, dataset.test)
         labels = labels_fingerprint(None if split is None else split.labels for split in splits)
         plans = []
-        for method in dict.fromkeys(args.methods):
-            kind, preset = _read_method(method), method.partition(":")[2]
-            settings = parse_settings(kind.Config, args.settings)
+        for found in methods:
+            settings = parse_settings(found.kind.Config, args.settings)
             if "seed" in settings:
                 raise ValueError("seed: expected the seeds of a sweep by --seeds, got a setting")
-            plans += [(method, settings | {"seed": seed}) for seed in dict.fromkeys(args.seeds)]
-            build_config(kind, preset or None, plans[-1][1])  # raises now, and not after the trainings before it
-        for method, settings in plans:
-            folder = Path(args.runs, _run_name(method, settings).name)
-            if not _is_done(folder, labels):
+            plans += [(found, settings | {"seed": seed}) for seed in dict.fromkeys(args.seeds)]
+            build_config(found.kind, found.preset, plans[-1][1])  # raises now, and not after the trainings before it
+        for found, settings in plans:
+            folder = Path(args.runs, _run_name(found, settings).name)
+            if not _is_done(folder, labels, found):
                 _note(args, f"{folder} ...")
-                fit(method, dataset, folder, resume="auto", **_how(args), **settings)
+                method = found.name if found.code is None else found.kind
+                fit(method, dataset, folder, preset=found.preset, resume="auto", **_how(args), **settings)
             done.append(folder)
         if current_group().rank == 0:
             runs = map(RunFolder.open, done)
@@ -294,19 +301,28 @@ def _sweep(args: argparse.Namespace) -> int:
     return OK
 
 
-def _is_done(folder: Path, labels: str) -> bool:
-    """Whether a run was evaluated, and on these data; where it was on others, `fit` will say so."""
+def _is_done(folder: Path, labels: str, found: FoundMethod) -> bool:
+    """Whether a run was evaluated, on these data and with this code; where it was with others, `fit` will say so."""
+    from vltr_train.method_source import check_code
     from vltr_train.runs.run_folder import RunFolder
 
     run = RunFolder.open(folder) if RunFolder.is_at(folder) else None
-    return run is not None and run.has_report and run.value("dataset", "labels") == labels
+    if run is None or not run.has_report or run.value("dataset", "labels") != labels:
+        return False
+    check_code(found, run.document.get("code"), str(folder))
+    return True
 
 
-def _run_name(method: str, settings: dict[str, Any]) -> Path:
+def _spec(found: FoundMethod) -> str:
+    """The method and its preset, as tables write them."""
+    return found.name if found.preset is None else f"{found.name}:{found.preset}"
+
+
+def _run_name(found: FoundMethod, settings: dict[str, Any]) -> Path:
     """The default run folder; its name differs from that of other runs of the method."""
     others = [f"{key}={_plain(value)}" for key, value in sorted(settings.items()) if key != "seed"]
     seed = [f"seed{settings['seed']}"] if "seed" in settings else []
-    return Path("runs", "-".join([method.replace(":", "-"), *others, *seed]))
+    return Path("runs", "-".join([_spec(found).replace(":", "-"), *others, *seed]))
 
 
 def _plain(value: Any) -> str:
@@ -325,6 +341,7 @@ def _eval(args: argparse.Namespace) -> int:
             report = evaluate_run(
                 args.folder,
                 dataset,
+                method=args.method,
                 split=args.split,
                 sap=args.sap,
                 out=args.out,
@@ -407,11 +424,16 @@ def _methods(args: argparse.Namespace) -> int:
         tables = frozenset().union(*(summary.tables for summary in methods.values()))
         _tell(f"\ntables of papers: {', '.join(sorted(tables))}")
         return OK
-    kind = _read_method(args.method)
+    from vltr_train.setting_notes import setting_notes
+
+    kind = _read_method(args.method).kind
     _tell((sys.modules[kind.__module__].__doc__ or "").strip())
     _tell("\nsettings:")
-    for key, value in settings_document(kind.Config()).items():
-        _tell(f"  {key}={_plain(tuple(value) if isinstance(value, list) else value)}")
+    for note in setting_notes(kind.Config):
+        choices = f" ({', '.join(map(_plain, note.choices))})" if note.choices else ""
+        _tell(f"  {note.name}={_plain(note.default)}{choices}")
+        for line in textwrap.wrap(note.text, 112):
+            _tell(f"      {line}")
     _tell("\npresets:")
     width = max(map(len, kind.presets), default=0) + 1
     for name, preset in kind.presets.items():
@@ -423,16 +445,16 @@ def _methods(args: argparse.Namespace) -> int:
 
 def _check_methods(methods: Sequence[str]) -> None:
     """Refuse an unknown method before torch is imported, which takes a second."""
-    from vltr_train.methods import check_method
+    from vltr_train.method_source import read_name
 
     for method in methods:
-        check_method(method.partition(":")[0])
+        read_name(method)
 
 
-def _read_method(text: str) -> Any:
-    from vltr_train.methods import find_method
+def _read_method(text: str) -> FoundMethod:
+    from vltr_train.method_source import resolve_method
 
-    return find_method(text.partition(":")[0])
+    return resolve_method(text)
 
 
 def _presets() -> dict[str, Any]:
@@ -627,6 +649,7 @@ def _add_eval(commands: Any) -> None:
     parser.add_argument("folder", metavar="RUN")
     parser.add_argument("--data", metavar="DIR", help="(default: that of the run)")
     _add_data_options(parser)
+    parser.add_argument("--method", metavar="FILE.py:CLASS", help="the class of a run with a method of your own")
     parser.add_argument("--split", choices=("train", "validate", "test"), default="test", help="(default: test)")
     parser.add_argument("--sap", type=int, default=15, metavar="N", help="trials of sampled AP (default: 15)")
     parser.add_argument("--out", metavar="DIR", help="where to write preds.npy, labels.npy and the report")

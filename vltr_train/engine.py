@@ -25,7 +25,7 @@ from vltr_train.context import RunContext, lost_ranks
 from vltr_train.data.dataset import Dataset, Split, open_dataset, selecting_split
 from vltr_train.data.loader import Loader, derived_seed
 from vltr_train.method import Method, Stage, Task
-from vltr_train.methods import find_method
+from vltr_train.method_source import resolve_method
 from vltr_train.predict import class_average_precision, load_weights, score, validation_logits, write_report
 from vltr_train.runs.checkpoint_writer import CheckpointWriter
 from vltr_train.runs.finished import Run
@@ -38,10 +38,11 @@ __all__ = ["Run", "fit"]
 
 
 def fit(
-    method: str,
+    method: str | type[Method],
     dataset: Dataset | str | os.PathLike[str],
     folder: str | os.PathLike[str],
     *,
+    preset: str | None = None,
     resume: bool | str = False,
     overwrite: bool = False,
     checkpoint_every: int = 1,
@@ -51,14 +52,15 @@ def fit(
     quiet: bool = False,
     **settings: Any,
 ) -> Run:
-    """Train a method by its name on a data set, and write a run folder that ``vltr-eval`` and `table` read.
+    """Train a method on a data set, and write a run folder that ``vltr-eval`` and `table` read.
 
     If torch.distributed is initialised, every rank calls this, and each gets a share of every batch.
 
     Args:
-        method: A name of `all_methods`, or "name:preset".
+        method: A name of `all_methods`, a subclass of `Method`, "FILE.py:CLASS" or "PACKAGE.MODULE:CLASS".
         dataset: A `Dataset`, or the folder of one.
         folder: The run folder; it must be new unless the run is resumed or overwritten.
+        preset: A preset of the method; a name may have it as "NAME:PRESET" too.
         resume: True resumes an existing run from its last checkpoint; "auto" starts one if there is none.
         overwrite: Replace an existing run.
         checkpoint_every: The epochs between two checkpoints to resume from. The end of a stage always has one.
@@ -84,23 +86,22 @@ def fit(
         if checkpoint_every < 1:
             raise ValueError(f"checkpoint_every: expected at least 1, got {checkpoint_every}")
         dataset = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
-        name, _, preset = method.partition(":")
-        kind = find_method(name)
-        config = build_config(kind, preset or None, settings)
+        found = resolve_method(method, preset)
+        config = build_config(found.kind, found.preset, settings)
         selecting = selecting_split(dataset, config.select_on)
         context = RunContext.choose(dataset, communicator, device=device, store=store, threads=threads)
         torch.manual_seed(derived_seed(config.seed))
-        model = kind(config, Task.of(dataset)).to(context.device)
+        model = found.kind(config, Task.of(dataset)).to(context.device)
         if communicator.size > 1 and context.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         if config.compile:
             for module in model.compiled():
                 module.compile()
         training = _Training(model, dataset, selecting, context, quiet or communicator.rank > 0)
-        document = run_document(method=name, preset=preset or None, config=config, dataset=dataset, argv=sys.argv)
+        document = run_document(**found.document, config=config, dataset=dataset, argv=sys.argv)
         document["notes"] = model.notes()
-        how = {"resume": is_resumed(folder, resume, communicator), "overwrite": overwrite}
-        training.folder = RunFolder.start(folder, document, is_first=communicator.rank == 0, **how)
+        how: dict[str, Any] = {"resume": is_resumed(folder, resume, communicator), "overwrite": overwrite}
+        training.folder = RunFolder.start(folder, document, is_first=communicator.rank == 0, found=found, **how)
         training.writer, training.checkpoint_every = CheckpointWriter(training.folder), checkpoint_every
     communicator.barrier()  # the first rank has made the folder
     with training.folder, lost_ranks(communicator), training.writer:

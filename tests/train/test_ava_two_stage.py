@@ -16,9 +16,9 @@ from short_runs import fit_with_stops, same, short_fit
 from small_methods import COUNTS, TASK, B, C, D, begin, make, make_batch
 
 from vltr_train import aggregators
-from vltr_train.data.samplers import ClassSampler, InstanceSampler
 from vltr_train.method import Task
 from vltr_train.methods import all_methods, find_method
+from vltr_train.samplers import ClassSampler, InstanceSampler
 from vltr_train.settings import build_config
 
 NAME = "ava_two_stage"

@@ -10,9 +10,9 @@ import torch
 from small_methods import COUNTS, TASK, B, C, D, T, begin, make, make_batch, make_batches
 
 from vltr_train.data.loader import Batch
-from vltr_train.data.samplers import ClassSampler, InstanceSampler
 from vltr_train.method import Task
 from vltr_train.methods.meid import MEID, Distillation, MEIDConfig, motion_features
+from vltr_train.samplers import ClassSampler, InstanceSampler
 from vltr_train.settings import build_config
 
 HEAD, TAIL = [0, 1], [6, 7, 8, 9]  # of COUNTS

@@ -17,9 +17,9 @@ import vltr_eval
 from vltr_train import losses
 from vltr_train.aggregators import CLUSTERED
 from vltr_train.data.loader import Batch
-from vltr_train.data.samplers import ClassSampler, InstanceSampler
 from vltr_train.method import Task
 from vltr_train.methods import find_method
+from vltr_train.samplers import ClassSampler, InstanceSampler
 from vltr_train.settings import build_config
 
 BASELINES = ("bce", "focal", "cb_loss", "ldam_drw", "eql", "cbs", "srs", "mixup", "crt", "framestack")
@@ -249,6 +249,7 @@ def test_crt_begins_its_classifier_anew_by_the_seed_of_its_stage():
 
 def test_crt_balances_in_its_second_stage_alone():
     method = make("crt")
+    method.begin_stage(method.stages()[0])
     batch, plain = make_batch(), make_batch(classes=False)
     logits = method.predict(batch.features)
     torch.testing.assert_close(method(plain), losses.bce(logits, batch.targets))

@@ -18,15 +18,15 @@ from torch import Tensor
 
 from vltr_train import losses
 from vltr_train.data.loader import Batch
-from vltr_train.data.samplers import ClassSampler
 from vltr_train.method import Resampled, ResampledConfig, Stage
+from vltr_train.samplers import ClassSampler
 
 __all__ = ["CRT", "CRTConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CRTConfig(ResampledConfig):
-    classifier_epochs: int = 10
+    classifier_epochs: int = 10  # of the second stage
     # DIFFERS: the published code leaves the frozen features in train mode (train): dropout acts on them, and they are
     # normalised by the statistics of balanced batches, which move their running statistics too. eval: the features stay
     # those that the first stage has learnt, in training as in evaluation.

@@ -35,9 +35,9 @@ class FrameStackConfig(TrainConfig):
     ratio: float = 0.5  # eta, the share of a batch that is mixed; these are its first rows
     warm_epochs: int = 1  # epochs without mixing, as there is no rAP yet; with 0 (Algorithm 1) the first has beta 0.5
     beta: str = field(default="rap", metadata={"choices": ("rap", "constant", "frequency")})  # Table 3
-    constant_beta: float = 0.5
+    constant_beta: float = 0.5  # of beta=constant
     loss: str = field(default="focal", metadata={"choices": ("focal", "bce")})  # Table 4
-    gamma: float = 1.0
+    gamma: float = 1.0  # of the focal loss
     clip_length: int | None = None  # L; none for train_frames; another value needs ratio=1
     # The predictions for the rAP. clean_train_mode: a second forward of the clean clips in train mode, as in the
     # published code (dropout acts, and batch statistics move twice). clean_eval_mode: the same in eval mode. reuse: the

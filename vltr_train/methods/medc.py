@@ -28,10 +28,10 @@ from torch.nn.functional import logsigmoid, normalize, softplus
 from vltr_eval.priors import reverse_by_rank
 from vltr_train import losses
 from vltr_train.data.loader import FRAME_SAMPLING, Batch
-from vltr_train.data.samplers import ClassSampler, InstanceSampler, Sampler
 from vltr_train.method import Method, Stage, Task, TrainConfig
 from vltr_train.ops.dropout import Dropout
 from vltr_train.presets import published
+from vltr_train.samplers import ClassSampler, InstanceSampler, Sampler
 
 __all__ = [
     "MEDC",
@@ -79,7 +79,7 @@ class MEDCConfig(TrainConfig):
     # DIFFERS: Eq. 3 has none, so 1. Cosines from -1 to 1 need a lower one.
     temperature: float = 0.1
     gamma_range: tuple[float, ...] = (0.0, 1.0)  # for the expert's rarest and most frequent class
-    gamma_uniform: float = 0.5
+    gamma_uniform: float = 0.5  # for every class of the uniform expert
     # DIFFERS: Eq. 3, 6 and 7 cannot be trained as printed, so the default implements the intended ones; `literal=`
     # selects the printed ones.
     literal: tuple[str, ...] = ()

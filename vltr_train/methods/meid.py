@@ -30,9 +30,9 @@ from vltr_eval._base.groups import class_groups
 from vltr_train import losses
 from vltr_train.aggregators import Mean, VideoClassifier
 from vltr_train.data.loader import FRAME_SAMPLING, Batch
-from vltr_train.data.samplers import ClassSampler, InstanceSampler
 from vltr_train.method import Method, Stage, StepDecay, Task, TrainConfig
 from vltr_train.presets import published
+from vltr_train.samplers import ClassSampler, InstanceSampler
 
 __all__ = ["MEID", "MEIDConfig"]
 
@@ -63,7 +63,7 @@ class MEIDConfig(TrainConfig):
     # Divide A and R by their mean in a clip, so that the mean over frames is a weighted mean.
     weighted_mean: bool = False
     distillation: float = 0.1  # the weight of L_d in both stages; 0 for none (Table 4)
-    neck_dim: int = 256
+    neck_dim: int = 256  # units of the layers that L_d compares
     # The variance is over the units of a neck, for each video, or over the batch of a rank, for each unit.
     variance_over: str = field(default="units", metadata={"choices": ("units", "batch")})
     # DIFFERS: Eq. 7 is a squared length, which is a sum (sum). Here it is a mean over videos, or over units with
@@ -79,8 +79,8 @@ class MEIDConfig(TrainConfig):
     # DIFFERS: the paper only names class-balanced sampling. VideoLT's code for it leaves out labels that a video was
     # not drawn for, and so does the default; not on Charades, with 7 labels a video.
     mask_other_positives: bool = True
-    expert2_epochs: int = 100
-    expert2_lr: float = 1e-4
+    expert2_epochs: int = 100  # of the second stage
+    expert2_lr: float = 1e-4  # of the second stage
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -40,12 +40,12 @@ class MoveConfig(TrainConfig):
     clip_norm: float | None = None
     # False: a clip has one vector, of all its frames. Frames are only sampled for extrapolation (Section 3.1).
     extrapolation: bool = True
-    interpolation: bool = True
+    interpolation: bool = True  # whether the vectors of two clips are mixed (Section 3.2)
     label_calibration: bool = True  # multiplies interpolated labels by 1 - tau + gamma, up to 1
     lower_bound: float = 3.0  # sigma, frames
     calibration_bias: float = 0.5  # gamma
-    extrapolation_alpha: float = 2.0
-    interpolation_alpha: float = 1.0
+    extrapolation_alpha: float = 2.0  # w - 1 is of Beta(alpha, alpha)
+    interpolation_alpha: float = 1.0  # l is of Beta(alpha, alpha)
     # DIFFERS: Eq. 11 and 12 have an expectation for each pair, so w and l of its own. Here, as in the published code,
     # they are drawn once for a batch. sample: for each of its clips.
     mix_granularity: str = field(default="batch", metadata={"choices": ("batch", "sample")})

@@ -7,6 +7,7 @@
     preds.npy, labels.npy       (n, C) float32 logits and (n, C) uint8 labels, as vltr-eval takes them
     report.json, report.txt     the evaluation of these
     events/                     the scalars of metrics.csv for TensorBoard
+    method.py                   a copy of the code of a method from outside the package; nothing imports it
 
 Each file but the events is written whole or not at all. One of several ranks writes: the engine chooses it.
 torch is imported where checkpoints and events need it, so that a table of many runs is read without it.
@@ -35,6 +36,7 @@ from vltr_eval._base.arguments import unknown_name
 from vltr_eval._base.files import OutputError, PendingFile
 from vltr_eval._base.version import __version__
 from vltr_train.data.label_lists import default_class_names
+from vltr_train.method_source import COPY, check_code
 from vltr_train.settings import settings_document
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from vltr_eval._base.ranks import Communicator, SingleProcess
     from vltr_train.data.dataset import Dataset
     from vltr_train.data.label_lists import LabelList
+    from vltr_train.method_source import FoundMethod
 
 __all__ = ["RunFolder", "check_plain", "is_resumed", "labels_fingerprint", "run_document"]
 
@@ -60,7 +63,7 @@ PREDS, LABELS = "preds.npy", "labels.npy"
 REPORT, REPORT_TEXT = "report.json", "report.txt"
 CHECKPOINTS = ("checkpoint", "best")
 # In the order in which an overwritten run is removed: no checkpoint may outlive the configuration it belongs to.
-FILES = (*(f"{name}.pt" for name in CHECKPOINTS), METRICS, PREDS, LABELS, REPORT, REPORT_TEXT, CONFIG)
+FILES = (*(f"{name}.pt" for name in CHECKPOINTS), METRICS, PREDS, LABELS, REPORT, REPORT_TEXT, COPY, CONFIG)
 EVENTS = "events"
 EVENT_FILES = f"{EVENTS}/events.out.tfevents.*"
 
@@ -68,13 +71,16 @@ PLAIN_TYPES = (type(None), bool, int, float, str, bytes)
 
 
 def run_document(
-    *, method: str, preset: str | None, config: Any, dataset: Dataset, argv: Sequence[str] = ()
+    *, method: str, preset: str | None, config: Any, dataset: Dataset, argv: Sequence[str] = (), code: Any = None
 ) -> dict[str, Any]:
-    """The content of config.json. argv: the command as given, if there was one."""
+    """The content of config.json. argv: the command as given, if there was one. code: `Code.document` of a method from
+    outside the package.
+    """
     splits = (dataset.train, dataset.validate, dataset.test)
     return {
         "method": method,
         "preset": preset,
+        **({} if code is None else {"code": code}),
         "settings": settings_document(config),
         "dataset": {
             "name": dataset.name,
@@ -193,17 +199,31 @@ class RunFolder:
 
     @classmethod
     def start(
-        cls, path: str | os.PathLike[str], document: Mapping[str, Any], *, is_first: bool, resume: bool, overwrite: bool
+        cls,
+        path: str | os.PathLike[str],
+        document: Mapping[str, Any],
+        *,
+        is_first: bool,
+        resume: bool,
+        overwrite: bool,
+        found: FoundMethod | None = None,
     ) -> RunFolder:
         """The run of a training, which is new, or there already and of the same document. is_first: of the ranks, which
-        is the one that makes it.
+        is the one that makes it. found: the method; a copy of its code is kept if the package does not have it.
 
         Raises ValueError for a run that is there and not to be resumed, and for one of other settings or data that is.
         """
         path = Path(path)
         if not resume:
-            return cls.create(path, document, overwrite=overwrite) if is_first else cls(path, dict(document), [])
+            if not is_first:
+                return cls(path, dict(document), [])
+            folder = cls.create(path, document, overwrite=overwrite)
+            if found is not None and found.code is not None and found.code.text:
+                folder._write_text(COPY, found.code.text)
+            return folder
         folder = cls.open(path)
+        if found is not None:
+            check_code(found, folder.document.get("code"), str(path))
         if is_first:
             folder.remove_unfinished()
         for key in ("method", "preset", "settings", "dataset"):
