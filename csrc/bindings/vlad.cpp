@@ -84,9 +84,9 @@ void scale_vlad_gradient(const Tensor& vectors, const Tensor& gradient, const Ma
 void bind_vlad(py::module_& module) {
   module.def("scale_vlad", &scale_vlad, "sums"_a, "mass"_a, "centers"_a, "factors"_a, "whole"_a, "out_lengths"_a,
              "threads"_a);
-  module.def("scale_vlad_gradient", &scale_vlad_gradient, "vectors"_a, "gradient"_a, "mass"_a, "centers"_a,
-             "factors"_a, "whole"_a, "lengths"_a, "coefficients"_a, "out"_a, "out_mass"_a, "out_centers"_a,
-             "out_factors"_a, "threads"_a);
+  module.def("scale_vlad_gradient", &scale_vlad_gradient, "vectors"_a, "gradient"_a, "mass"_a, "centers"_a, "factors"_a,
+             "whole"_a, "lengths"_a, "coefficients"_a, "out"_a, "out_mass"_a, "out_centers"_a, "out_factors"_a,
+             "threads"_a);
 }
 
 }  // namespace vltr

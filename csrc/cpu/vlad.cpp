@@ -1,5 +1,5 @@
-// Both operations are bound by memory, so their loops over clusters are plain: a compiler vectorizes them. A row is read
-// from memory once, and the second pass over it finds it in the cache.
+// Both operations are bound by memory, so their loops over clusters are plain: a compiler vectorizes them. A row is
+// read from memory once, and the second pass over it finds it in the cache.
 #include "cpu/vlad.hpp"
 
 #include <algorithm>

@@ -83,8 +83,7 @@ __global__ void __launch_bounds__(kThreads) unscale_vlad_kernel(VladScalingGradi
   // The sums need 8 bytes a cluster, which are those of two coefficients until these are known.
   float* const coefficients = request.coefficients + row * 3 * shape.clusters;
   sum_clusters(
-      shape, parts,
-      [&](std::int64_t cell, std::int64_t, float& sum) { sum += gradient[cell] * vectors[cell]; },
+      shape, parts, [&](std::int64_t cell, std::int64_t, float& sum) { sum += gradient[cell] * vectors[cell]; },
       [&](std::int64_t k, double total) {
         const auto bits = bit_cast<std::uint64_t>(total);
         coefficients[k] = bit_cast<float>(static_cast<std::uint32_t>(bits));

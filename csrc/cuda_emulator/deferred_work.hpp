@@ -22,9 +22,9 @@
 namespace vltr::emulator {
 
 struct Work {
-  std::uint64_t number;                       // in the order of issue
-  std::function<void()> run;                  // may be empty
-  bool at_once;                               // runs as soon as the work before it is done
+  std::uint64_t number;       // in the order of issue
+  std::function<void()> run;  // may be empty
+  bool at_once;               // runs as soon as the work before it is done
   bool done = false;
   std::size_t missing = 0;                    // pieces of work before it that are not done
   std::vector<std::shared_ptr<Work>> before;  // those pieces
@@ -52,7 +52,8 @@ class DeferredWork {
   // A stream takes part in the order of the legacy default stream of its device from now on.
   void add(WorkQueue& stream);
 
-  // Issues work on a stream, after `other` too if it is not null. Without deferred mode it runs before the call returns.
+  // Issues work on a stream, after `other` too if it is not null. Without deferred mode it runs before the call
+  // returns.
   WorkPtr issue(WorkQueue& stream, std::function<void()> run, bool at_once = false, const WorkPtr& other = nullptr);
 
   // Runs work until that is done.
