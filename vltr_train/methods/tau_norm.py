@@ -12,6 +12,7 @@ Expected: no number is available.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import torch
@@ -63,6 +64,10 @@ class TauNorm(Method):
         super().__init__(config, task)
         self.register_buffer("tau", torch.tensor(1.0 if config.tau is None else config.tau))
 
+    @property
+    def _weight(self) -> Tensor:
+        return cast("Tensor", self.model.classifier.weight)
+
     def notes(self) -> list[str]:
         return [f"tau: {SAME_RANKING}"]
 
@@ -79,13 +84,15 @@ class TauNorm(Method):
             self.tau.fill_(1.0)
             return
         logits, labels = found
-        norms = _norms(self.model.classifier.weight.detach())
+        norms = _norms(self._weight.detach())
         self.tau.fill_(max(TAUS, key=lambda tau: self._accuracy(logits / norms**tau, labels)))
 
     def _accuracy(self, logits: Tensor, labels: np.ndarray) -> float:
         """Acc@1 over all ranks, by ``tau_by``; 0 where nothing is counted."""
-        options = {"train_counts": self.task.train_counts, "bounds": self.task.bounds}
-        metrics = distributed.evaluate(logits, labels, sap=None, topk=[1], **options).metrics()
+        report = distributed.evaluate(
+            logits, labels, sap=None, topk=[1], train_counts=self.task.train_counts, bounds=self.task.bounds
+        )
+        metrics = report.metrics()
         names = ["Acc@1"] if self.config.tau_by == "overall" else [f"Acc@1_{group}" for group in GROUP_NAMES]
         values = [metrics[name] for name in names]
         return float(np.mean([value for value in values if not np.isnan(value)] or [0.0]))
@@ -94,7 +101,7 @@ class TauNorm(Method):
         """Return the logits of the normalised classifier."""
         vectors = self.model.aggregator(features)
         with torch.autocast(vectors.device.type, enabled=False):
-            return linear(vectors.float(), normalised(self.model.classifier.weight, self.tau))
+            return linear(vectors.float(), normalised(self._weight, self.tau))
 
 
 def normalised(weight: Tensor, tau: Tensor | float) -> Tensor:
