@@ -7,9 +7,13 @@ PYTHON ?= python3
 SCALE ?= 0.1
 TESTS ?= tests
 ORDER ?= forward
+DEFER ?=
 TRAIN_SCALE ?= 0.05
 TRAIN_EPOCHS ?= 20
 WERROR ?= OFF
+BUDGET ?= 420
+GPU_PYTHON ?= $(PYTHON)
+GPU_ARCH ?= 90
 
 VENV := .venv
 TOOLS := .venv-tools
@@ -27,7 +31,7 @@ PACKAGE := pyproject.toml CMakeLists.txt README.md LICENSE $(wildcard cmake/*.cm
 PYTHON_FILES := $(wildcard vltr_*) tests benchmarks tools experiments examples
 CXX_FILES := $(shell find csrc -type f)
 
-.PHONY: help demo demo-train picture compare examples page report-picture test test-page test-recipes test-originals test-cuda-emulated docs lint types format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-grid bench-intervals bench-page bench-kernels gpu-check fuzz clean
+.PHONY: help demo demo-train picture compare examples page report-picture test test-page test-recipes test-originals test-cuda-emulated docs lint types format test-cpp test-cpp-plain test-cpp-thread test-cpp-address test-cpp-aarch64 bench bench-grid bench-intervals bench-page bench-kernels gpu-wheel gpu-check fuzz clean
 .DELETE_ON_ERROR:
 
 help:
@@ -41,8 +45,9 @@ help:
 	@echo "make test-originals       run published code beside the conventions of vltr_eval.conventions"
 	@echo "make page                 build the script and the style of HTML reports from web/ (needs Node.js)"
 	@echo "make test-page            drive HTML reports in Chromium (needs Node.js and /usr/bin/chromium, or CHROMIUM)"
-	@echo "make test-cuda-emulated [ORDER=forward|reverse|SEED]"
-	@echo "                          run the CUDA tests by pytest, with kernels emulated on the CPU"
+	@echo "make test-cuda-emulated [ORDER=forward|reverse|SEED] [DEFER=forward|reverse|SEED]"
+	@echo "                          run the CUDA tests by pytest, with kernels emulated on the CPU; with DEFER streams are"
+	@echo "                          asynchronous, in an order that harms, and AddressSanitizer watches memory"
 	@echo "make test-cpp             C++ tests, emulated kernels included: plain, under ThreadSanitizer, under"
 	@echo "                          AddressSanitizer and UBSan"
 	@echo "make test-cpp-aarch64     C++ tests for aarch64 under qemu-user, and the same bits as here (needs Debian's"
@@ -61,7 +66,11 @@ help:
 	@echo "make picture              draw docs/picture.svg, the picture of the README, from the demo set"
 	@echo "make fuzz [ARGS='--seconds 600 --seed 7']"
 	@echo "                          mutate files of every format for a minute; readers must read or refuse each"
-	@echo "make gpu-check            on a machine with a GPU: build, compare, test, sanitize and measure (benchmarks/README.md)"
+	@echo "make gpu-wheel [GPU_PYTHON=python3.12] [GPU_ARCH=90]"
+	@echo "                          build the wheel that gpu-check installs; needs nvcc and no GPU"
+	@echo "make gpu-check [BUDGET=420] [ARGS='--again headline']"
+	@echo "                          on a machine with a GPU: compare, measure, test, sanitize and train, in stages that the"
+	@echo "                          next visit continues (benchmarks/README.md)"
 	@echo "make docs                 build the site into build/docs; warnings are errors"
 	@echo "make clean                remove environments, builds and the demo set"
 	@echo "PYTHON=python3.12 chooses the interpreter, VLTR_CUDA=ON|OFF|AUTO the CUDA build of demo, test and bench"
@@ -81,7 +90,7 @@ picture: $(VENV)/.installed-for-figures
 	cd build && ../$(VENV)/bin/python ../tools/draw_picture.py
 
 # Finished runs stay in build/compare, so a second call continues the first.
-compare: $(VENV)/.installed-for-training
+compare: $(VENV)/.installed-for-comparison
 	$(VENV)/bin/python experiments/compare_methods.py --work build/compare --out $(ARGS)
 
 examples: $(VENV)/.installed-for-training
@@ -113,10 +122,13 @@ test-page: $(PAGE)/.installed web/node_modules/.installed
 report-picture: $(PAGE)/.installed
 	cd build && ../$(PAGE)/bin/python ../tools/draw_report.py
 
-# PYTHONPATH comes before the installed wheel, which stays as it is.
-test-cuda-emulated: $(VENV)/.installed-for-tests build/emulated/.built
-	cd build && PYTHONPATH="$(CURDIR)/build/emulated/site" VLTR_REQUIRE=cuda VLTR_EMULATOR_ORDER=$(ORDER) \
-	  ../$(VENV)/bin/pytest -c ../pyproject.toml --rootdir .. --device cuda $(addprefix ../,$(TESTS)) $(ARGS)
+# PYTHONPATH comes before the installed wheel, which stays as it is. A sanitizer's library must be the first of a process.
+EMULATED := build/$(if $(DEFER),deferred,emulated)
+SANITIZED = $(if $(DEFER),VLTR_EMULATOR_DEFER=$(DEFER) ASAN_OPTIONS=detect_leaks=0 \
+  LD_PRELOAD="$$($(or $(CXX),g++) -print-file-name=libasan.so)")
+test-cuda-emulated: $(VENV)/.installed-for-tests $(EMULATED)/.built
+	cd build && env PYTHONPATH="$(CURDIR)/$(EMULATED)/site" VLTR_REQUIRE=cuda VLTR_EMULATOR_ORDER=$(ORDER) $(SANITIZED) \
+	  ../$(VENV)/bin/pytest -c ../pyproject.toml --rootdir .. --device cuda $(PARALLEL) $(addprefix ../,$(TESTS)) $(ARGS)
 
 lint: types
 	$(TOOLS)/bin/ruff check $(PYTHON_FILES)
@@ -182,9 +194,13 @@ docs: $(DOCS)/.installed
 fuzz: $(VENV)/.installed-for-tests
 	cd build && ../$(VENV)/bin/python ../tests/fuzz/fuzz_reading.py --finds fuzz $(ARGS)
 
-# All checks on a machine with a GPU. They need a Python with torch and no network, and take at most nine minutes.
+# For the Python and the device of another machine, so that no time there goes to compiling.
+gpu-wheel:
+	$(PYTHON) tools/gpu_wheel.py --python $(GPU_PYTHON) --arch $(GPU_ARCH) $(ARGS)
+
+# All checks on a machine with a GPU. They need a Python with torch and no network.
 gpu-check:
-	$(PYTHON) tools/gpu_check.py $(ARGS)
+	$(PYTHON) tools/gpu_check.py --budget $(BUDGET) $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(TOOLS) $(BENCH) $(DOCS) $(PAGE) $(LIBRARIES) web/node_modules build demo demo-train .pytest_cache .ruff_cache .mypy_cache .hypothesis
@@ -194,6 +210,20 @@ build/wheel/.built: $(VENV)/.made $(PACKAGE)
 	@echo "building vltr (under two minutes; some minutes more with nvcc, unless VLTR_CUDA=OFF) ..."
 	@rm -rf build/wheel && mkdir -p build/wheel
 	@$(VENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w build/wheel .
+	@touch $@
+
+# The module comes from the objects of test-cpp-address, and the rest from the wheel.
+build/deferred/.built: build/wheel/.built $(TOOLS)/.installed $(PACKAGE) $(wildcard csrc/cuda_emulator/*)
+	@echo "building vltr with emulated kernels and AddressSanitizer (a minute after make test-cpp-address, else five) ..."
+	@rm -rf build/deferred && mkdir -p build/deferred
+	@PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" && set -e && \
+	cmake -G Ninja -S . -B build/test-cpp-address -DVLTR_TESTS=ON -DVLTR_PYTHON=ON -DVLTR_CUDA=EMULATED \
+	  -DVLTR_WERROR=$(WERROR) -DVLTR_SANITIZE=address,undefined -DPython_EXECUTABLE="$$(command -v python)" \
+	  -Dpybind11_DIR="$$(python -m pybind11 --cmakedir)" -DSKBUILD_PROJECT_VERSION="$$(ls build/wheel/*.whl | cut -d- -f2)" \
+	  > build/deferred.log && \
+	cmake --build build/test-cpp-address --target _core > build/deferred.log
+	@$(VENV)/$(PIP_INSTALL) --no-deps --target build/deferred/site $(WHEEL)
+	@cp build/test-cpp-address/_core*.so build/deferred/site/vltr_eval/_base/
 	@touch $@
 
 build/emulated/.built: $(VENV)/.made $(PACKAGE) $(wildcard csrc/cuda_emulator/*)
@@ -219,6 +249,11 @@ $(VENV)/.installed-for-training: $(VENV)/.installed constraints.txt
 	@$(VENV)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[train]"
 	@touch $@
 
+$(VENV)/.installed-for-comparison: $(VENV)/.installed constraints.txt
+	@echo "installing torch and the package of the real data set ..."
+	@$(VENV)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[compare]"
+	@touch $@
+
 $(VENV)/.installed-for-figures: $(VENV)/.installed constraints.txt
 	@$(VENV)/$(PIP_INSTALL) -c constraints.txt "$(WHEEL)[plot]"
 	@touch $@
@@ -229,7 +264,7 @@ $(VENV)/.installed-for-tests: $(VENV)/.installed constraints.txt
 	@touch $@
 
 $(TOOLS)/.installed: $(TOOLS)/.made constraints.txt
-	@$(TOOLS)/$(PIP_INSTALL) -c constraints.txt ruff clang-format cmake ninja mypy numpy torch torchmetrics torcheval
+	@$(TOOLS)/$(PIP_INSTALL) -c constraints.txt ruff clang-format cmake ninja pybind11 mypy numpy torch torchmetrics torcheval
 	@touch $@
 
 $(DOCS)/.installed: $(DOCS)/.made build/wheel/.built constraints.txt

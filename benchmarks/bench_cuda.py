@@ -4,7 +4,8 @@
     python benchmarks/bench_cuda.py --dry-run                   every line at tiny sizes, without a GPU
 
 The file is rewritten after each section, so a section that hangs loses only its own results. A row that fails states
-its error. A dry run uses the emulated build, or else the CPU; its times have no meaning.
+its error. A dry run uses the emulated build, or else the CPU; its times have no meaning. Exit status 1: a row failed;
+3: none failed, but the time was too short for some.
 """
 
 from __future__ import annotations
@@ -18,17 +19,15 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
+from _lib.device_timing import Bandwidth, Device, DryDevice, Gpu, Row, measure_bandwidth, time_calls, time_queued
 from _lib.shapes import QUALITIES, SHAPES, write_case
 from _lib.tables import duration, figure, one_line, size, table
 from bench_frames import published_gather, share_read
@@ -39,198 +38,13 @@ import vltr_train
 from vltr_eval._base.arrays import borrow_matrix
 from vltr_eval._engine.effects import row_effects
 
-HERE = Path(__file__).resolve().parent
+ENDED_EARLY = 3  # exit status
+NO_TIME = "no time left"
 MANY_TRIALS = 1_000
+IN_MEMORY = ("ap", "evaluate", "sap_many")  # operations whose device memory is measured
+IN_KERNELS = ("ap", "sap", "effects")  # operations whose kernels are listed
 ROTATED_BYTES = 512 << 20  # calls cycle through inputs of this size: several times any L2 cache
-SECONDS_A_ROW = 0.6
-MOST_RUNS = 200
-PEER_SECONDS = 12.0  # a slower peer runs on some of the classes
-
-
-# Devices
-
-
-class Gpu:
-    """The CUDA device."""
-
-    name = "cuda"
-    dry = False
-
-    def put(self, array: np.ndarray | torch.Tensor) -> torch.Tensor:
-        return torch.as_tensor(array).to("cuda")
-
-    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        return torch.empty(shape, dtype=dtype, device="cuda")
-
-    def synchronize(self) -> None:
-        torch.cuda.synchronize()
-
-    def event(self) -> torch.cuda.Event:
-        return torch.cuda.Event(enable_timing=True)
-
-    def hold(self) -> None:
-        """Keep the device busy for some milliseconds, so that asynchronous calls queue behind this."""
-        torch.cuda._sleep(10_000_000)
-
-    def free_bytes(self) -> int:
-        return torch.cuda.mem_get_info()[0]
-
-    @contextmanager
-    def peak_of_torch(self) -> Iterator[SimpleNamespace]:
-        """Measure the peak bytes of torch's allocator over those at the start."""
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        peak = SimpleNamespace(extra=0)
-        yield peak
-        peak.extra = torch.cuda.max_memory_allocated() - before
-
-    def kernel_times(self, call: Callable[[], Any]) -> dict[str, float]:
-        """Return the profiler's seconds of each kernel and copy of one call, by name."""
-        from torch.profiler import ProfilerActivity, profile
-
-        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
-            call()
-            torch.cuda.synchronize()
-        times: dict[str, float] = {}
-        for event in profiler.key_averages():
-            if "CUDA" in str(event.device_type) and event.self_device_time_total > 0:
-                times[event.key] = times.get(event.key, 0.0) + event.self_device_time_total * 1e-6
-        return times
-
-
-class DryDevice:
-    """Stand-in for a device in a dry run: the emulated build, or the CPU."""
-
-    dry = True
-
-    def __init__(self) -> None:
-        sys.path.insert(0, str(HERE.parent / "tests"))
-        from devices import DEVICES, torch_on_device
-
-        self.name = DEVICES[-1]
-        self._put = torch_on_device
-
-    def put(self, array: np.ndarray | torch.Tensor) -> torch.Tensor:
-        return self._put(torch.as_tensor(array).clone(), self.name)
-
-    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        return self.put(torch.zeros(shape, dtype=dtype))
-
-    def synchronize(self) -> None: ...
-
-    def event(self) -> Any:
-        def record() -> None:
-            event.at = time.perf_counter()
-
-        event = SimpleNamespace(at=0.0, record=record, elapsed_time=lambda end: (end.at - event.at) * 1e3)
-        return event
-
-    def hold(self) -> None: ...
-
-    def free_bytes(self) -> int:
-        return 0
-
-    @contextmanager
-    def peak_of_torch(self) -> Iterator[SimpleNamespace]:
-        yield SimpleNamespace(extra=0)
-
-    def kernel_times(self, call: Callable[[], Any]) -> dict[str, float]:
-        start = time.perf_counter()
-        call()
-        return {"all": time.perf_counter() - start}
-
-
-Device = Gpu | DryDevice
-
-
-# Timing
-
-
-@dataclass
-class Row:
-    """One measured row. A row without times has only its remark."""
-
-    title: str
-    wall: list[float] = field(default_factory=list)  # host time of the call and of the wait for its end
-    device: list[float] = field(default_factory=list)  # between events on the stream
-    kernels: float | None = None  # sum of the kernels alone
-    moved: float = 0.0  # bytes that the call must move
-    extra_bytes: int | None = None
-    difference: float | None = None
-    scale: float = 1.0
-    remark: str = ""
-
-    @property
-    def time(self) -> float | None:
-        return statistics.median(self.wall) * self.scale if self.wall else None
-
-    @property
-    def device_time(self) -> float | None:
-        return statistics.median(self.device) * self.scale if self.device else None
-
-
-def time_calls(device: Device, row: Row, calls: list[Callable[[], Any]], seconds: float = SECONDS_A_ROW) -> None:
-    """Time whole calls, one after another, each on the next of the inputs."""
-    for call in calls:
-        call()
-    start = time.perf_counter()
-    while len(row.wall) < 3 or (time.perf_counter() - start < seconds and len(row.wall) < MOST_RUNS):
-        call = calls[len(row.wall) % len(calls)]
-        begin, end = device.event(), device.event()
-        device.synchronize()
-        called = time.perf_counter()
-        begin.record()
-        call()
-        end.record()
-        device.synchronize()
-        row.wall.append(time.perf_counter() - called)
-        row.device.append(begin.elapsed_time(end) * 1e-3)
-        if device.dry:
-            break
-
-
-def time_queued(device: Device, row: Row, calls: list[Callable[[], Any]]) -> None:
-    """Time asynchronous calls: whole calls as `time_calls` does, and device time of calls that are already queued."""
-    time_calls(device, row, calls, SECONDS_A_ROW / 2)
-    row.device.clear()
-    for _ in range(1 if device.dry else 20):
-        events = [device.event() for _ in range(len(calls) + 1)]
-        device.synchronize()
-        device.hold()
-        events[0].record()
-        for call, event in zip(calls, events[1:], strict=True):
-            call()
-            event.record()
-        device.synchronize()
-        row.device += [a.elapsed_time(b) * 1e-3 for a, b in pairwise(events)]
-
-
-@dataclass
-class Bandwidth:
-    """The measured bandwidth of device memory in bytes a second, on arrays of `size` bytes."""
-
-    size: int
-    copy: float  # counts bytes read and bytes written
-    read: float
-
-
-def measure_bandwidth(device: Device) -> Bandwidth:
-    """Measure a copy and a sum of 2 GiB; medians of 20."""
-    elements = 1 << (12 if device.dry else 29)
-    source, target = device.empty((elements,), torch.float32), device.empty((elements,), torch.float32)
-    source.fill_(1.0)
-    copy, read = Row("copy"), Row("read")
-    for row, call in ((copy, lambda: target.copy_(source)), (read, lambda: source.sum())):
-        for _ in range(3):
-            call()
-        for _ in range(20):
-            begin, end = device.event(), device.event()
-            begin.record()
-            call()
-            end.record()
-            device.synchronize()
-            row.device.append(begin.elapsed_time(end) * 1e-3)
-    return Bandwidth(4 * elements, 2 * 4 * elements / copy.device_time, 4 * elements / read.device_time)
+PEER_SECONDS = 6.0  # a slower peer runs on some of the classes
 
 
 # Peers, on tensors of the device
@@ -291,7 +105,7 @@ class Bench:
         row = Row(title)
         try:
             if self.seconds_left() < 2:
-                row.remark = "not run: no time left"
+                row.remark = f"not run: {NO_TIME}"
             else:
                 sys.stderr.write(f"bench_cuda:   {title}\n")
                 measure(row)
@@ -342,6 +156,7 @@ def our_operations(scores: Any, labels: Any, train_counts: np.ndarray) -> dict[s
     positives = vltr_eval.Positives.from_labels(labels, *scores.shape)
     rank_table, groups = vltr_eval.rank_table(scores, positives), np.arange(scores.shape[1]) % 3
     matrix, metrics = borrow_matrix("scores", scores), ["average_precision", "roc_auc"]
+    weights = torch.poisson(torch.ones_like(scores[:, 0], dtype=torch.float64))
     return {
         "table": ("rank table", lambda: vltr_eval.rank_table(scores, labels)),
         "ap": ("**AP**", lambda: vltr_eval.average_precision(scores, labels)),
@@ -365,6 +180,10 @@ def our_operations(scores: Any, labels: Any, train_counts: np.ndarray) -> dict[s
             "`evaluate` with intervals, SAP 15",
             lambda: vltr_eval.evaluate(scores, labels, sap=15, train_counts=train_counts, interval=0.95),
         ),
+        "replicate": (
+            "AP with weights of rows, one replicate of a bootstrap",
+            lambda: vltr_eval.average_precision(scores, labels, sample_weight=weights),
+        ),
         "roc_auc": ("ROC-AUC", lambda: vltr_eval.roc_auc(scores, labels)),
         "topk": ("Acc@1,5", lambda: vltr_eval.topk_accuracy(scores, labels)),
     }  # fmt: skip
@@ -379,11 +198,18 @@ def load_case(directory: Path, dry: bool) -> tuple[np.ndarray, np.ndarray, np.nd
     return scores, labels, counts
 
 
+def videolt_case(bench: Bench, quality: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Load VideoLT's shape; the first call for a quality writes it."""
+    directory = bench.directory / quality
+    if not directory.exists():
+        directory.mkdir()
+        write_case(directory, "videolt", quality, quick=bench.device.dry)
+    return load_case(directory, bench.device.dry)
+
+
 def videolt_section(bench: Bench, quality: str, with_peers: bool) -> str:
-    device, directory = bench.device, bench.directory / quality
-    directory.mkdir()
-    write_case(directory, "videolt", quality, quick=device.dry)
-    scores, labels, counts = load_case(directory, device.dry)
+    device = bench.device
+    scores, labels, counts = videolt_case(bench, quality)
     num_bytes = scores.nbytes + labels.nbytes
     sets = max(2, -(-ROTATED_BYTES // num_bytes)) if not device.dry else 2
     inputs = [(device.put(scores), device.put(labels)) for _ in range(sets)]
@@ -397,26 +223,33 @@ def videolt_section(bench: Bench, quality: str, with_peers: bool) -> str:
             row.kernels = sum(device.kernel_times(calls[0]).values())
 
         rows[name] = bench.row(title, measure)
-    parts = []
     if with_peers:
-        for name in ("ap", "evaluate", "sap_many"):
-            rows[name].extra_bytes = memory_of(bench, directory, name)
         reference = vltr_eval.average_precision(*inputs[0])
         for package, (title, function) in AP_PEERS.items():
             rows[package] = bench.row(
                 title, lambda r, p=package, f=function: time_peer(device, r, p, f, inputs[0], reference)
             )
-        for name in ("ap", "sap", "effects"):
-            try:
-                parts.append(
-                    kernel_table(f"Kernels of one call: {turns[0][name][0]}", device.kernel_times(turns[0][name][1]))
-                )
-            except Exception as error:
-                parts.append(f"Kernels of one call: **not read** ({one_line(error)})\n")
         note_results(bench, rows, num_bytes)
     shape = f"{scores.shape[0]:,} x {scores.shape[1]:,}"
     title = f"{SHAPES['videolt'].title} shape, {quality} model: {shape} float32, bool labels"
-    return "\n".join([f"## {title}\n", eval_table(bench, rows, num_bytes), *parts])
+    note = "`vltr_eval.bootstrap` needs arrays in CPU memory. One replicate is the AP with weights of rows.\n"
+    return "\n".join([f"## {title}\n", note, eval_table(bench, rows, num_bytes)])
+
+
+def details_section(bench: Bench) -> str:
+    """Measure the memory and the kernels of single calls, in VideoLT's shape."""
+    device = bench.device
+    scores, labels, counts = videolt_case(bench, QUALITIES[0])
+    operations = our_operations(device.put(scores), device.put(labels), counts)
+    measured = ((operations[name][0], memory_of(bench, bench.directory / QUALITIES[0], name)) for name in IN_MEMORY)
+    memory = [(title, "not read" if extra is None else size(extra)) for title, extra in measured]
+    parts = ["## Memory and kernels of one call, VideoLT shape\n", table(("", "extra memory"), memory)]
+    for title, call in (operations[name] for name in IN_KERNELS):
+        try:
+            parts.append(kernel_table(f"Kernels of one call: {title}", device.kernel_times(call)))
+        except Exception as error:
+            parts.append(f"Kernels of one call: **not read** ({one_line(error)})\n")
+    return "\n".join(parts)
 
 
 def note_results(bench: Bench, rows: dict[str, Row], num_bytes: int) -> None:
@@ -674,19 +507,51 @@ def running_section(bench: Bench) -> str:
     )
 
 
-def drawn_case(device: Device, num_rows: int, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw float16 scores and bool labels on the device, 50,000 rows at a time.
-
-    A row has about one label, and its score is higher there.
-    """
-    scores = device.empty((num_rows, num_classes), torch.float16)
+def drawn_case(
+    device: Device, num_rows: int, num_classes: int, dtype: torch.dtype, share: float, lift: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw scores and bool labels on the device, 50,000 rows at a time. Scores of positives are higher by `lift`."""
+    scores = device.empty((num_rows, num_classes), dtype)
     labels = device.empty((num_rows, num_classes), torch.bool)
     for start in range(0, num_rows, 50_000):
         block, flags = scores[start : start + 50_000], labels[start : start + 50_000]
-        flags.copy_(torch.rand(flags.shape, device=None if device.dry else "cuda") < 1.1 / num_classes)
+        flags.copy_(torch.rand(flags.shape, device=None if device.dry else "cuda") < share)
         block.normal_()
-        block += 3.6 * flags.to(block.dtype)
+        block += lift * flags.to(block.dtype)
     return scores, labels
+
+
+def same_bits(scores: torch.Tensor, labels: torch.Tensor, count: int) -> str:
+    """Compare the AP of the last classes with that of the CPU, and say the result."""
+    whole = vltr_eval.average_precision(scores, labels)[-count:]
+    host = [plain(array)[:, -count:].cpu().contiguous().numpy() for array in (scores, labels)]
+    same = whole.tobytes() == vltr_eval.average_precision(*host).tobytes()
+    return f"AP of the last {count} classes against the CPU: {'the same bits' if same else '**different**'}.\n\n"
+
+
+def dense_section(bench: Bench) -> str:
+    """Measure dense classes beside a sort of all their scores, which is the easy way."""
+    device = bench.device
+    num_rows, num_classes = (120, 7) if device.dry else (1_000_000, 100)
+    scores, labels = drawn_case(device, num_rows, num_classes, torch.float32, 0.1, 1.5)
+    columns = plain(scores).t().contiguous()
+    calls: dict[str, tuple[str, Callable[[], Any]]] = {
+        "ap": ("**AP**", lambda: vltr_eval.average_precision(scores, labels)),
+        "roc_auc": ("ROC-AUC", lambda: vltr_eval.roc_auc(scores, labels)),
+        "sap": ("SAP, 15 trials", lambda: vltr_eval.sampled_average_precision(scores, labels)),
+        "sort": ("torch.sort of the columns, contiguous", lambda: torch.sort(columns, dim=1)),
+    }
+    rows = {
+        name: bench.row(title, lambda row, call=call: time_calls(device, row, [call]))
+        for name, (title, call) in calls.items()
+    }
+    if rows["ap"].time and rows["sort"].time:
+        bench.results["dense AP / torch.sort"] = rows["ap"].time / rows["sort"].time
+    return (
+        f"## Dense classes: {num_rows:,} x {num_classes:,} float32, a tenth positive\n\n"
+        + same_bits(scores, labels, 2)
+        + eval_table(bench, rows, scores.numel() * 4 + labels.numel())
+    )
 
 
 def large_section(bench: Bench, num_rows: int, num_classes: int, what: str) -> str:
@@ -694,7 +559,7 @@ def large_section(bench: Bench, num_rows: int, num_classes: int, what: str) -> s
     device = bench.device
     if device.dry:
         num_rows, num_classes = 120, 37
-    scores, labels = drawn_case(device, num_rows, num_classes)
+    scores, labels = drawn_case(device, num_rows, num_classes, torch.float16, 1.1 / num_classes, 3.6)
     num_bytes = scores.numel() * 2 + labels.numel()
     rows = {
         "ap": bench.row(
@@ -705,13 +570,9 @@ def large_section(bench: Bench, num_rows: int, num_classes: int, what: str) -> s
         "SAP, 15 trials",
         lambda row: time_calls(device, row, [lambda: vltr_eval.sampled_average_precision(scores, labels)]),
     )
-    last = slice(num_classes - 4, num_classes)
-    whole = vltr_eval.average_precision(scores, labels)[last]
-    host = [plain(array)[:, last].cpu().contiguous().numpy() for array in (scores, labels)]
-    same = whole.tobytes() == vltr_eval.average_precision(*host).tobytes()
     return (
         f"## {what}: {num_rows:,} x {num_classes:,} float16 ({num_rows * num_classes / 2**31:.2f} x 2^31 scores)\n\n"
-        f"AP of the last 4 classes against the CPU: {'the same bits' if same else '**different**'}.\n\n"
+        + same_bits(scores, labels, 4)
         + eval_table(bench, rows, num_bytes)
     )
 
@@ -722,6 +583,7 @@ TARGETS: tuple[tuple[str, str, float, bool, Callable[[float], str]], ...] = (
     ("SAP 15 adds at most 20 %", "SAP 15 adds", 0.2, False, "{:.1%}".format),
     ("SAP, 1,000 trials, under 20 ms", "SAP 1,000", 0.020, False, duration),
     ("effects of rows within 1.5 times AP, kernels alone", "effects of rows / AP, kernels alone", 1.5, False, figure),
+    ("AP of dense classes within the time of torch.sort alone", "dense AP / torch.sort", 1, False, figure),
     ("over 300 times torchmetrics", "torchmetrics / AP", 300, True, figure),
     ("frame_stack at 85 % of copy bandwidth", "frame_stack of copy bandwidth", 0.85, True, "{:.1%}".format),
     ("gather_frames at 85 % of copy bandwidth", "gather_frames of copy bandwidth", 0.85, True, "{:.1%}".format),
@@ -748,8 +610,10 @@ def run_sections(bench: Bench, out: Path | None) -> str:
         ("bandwidth", 0, lambda: bandwidth_section(bench)),
         ("VideoLT, good model", 10, lambda: videolt_section(bench, QUALITIES[0], with_peers=True)),
         ("gathers", 10, lambda: frames_section(bench)),
+        ("dense classes", 6, lambda: dense_section(bench)),
         ("VideoLT, poor model", 10, lambda: videolt_section(bench, QUALITIES[1], with_peers=False)),
         ("RunningAP", 5, lambda: running_section(bench)),
+        ("memory and kernels", 15, lambda: details_section(bench)),
         ("many classes", 10, lambda: large_section(bench, 20_000, 20_000, "Many classes")),
         ("more than 2^31 scores", 15, lambda: large_section(bench, 2_200_000, 1_004, "More than 2^31 scores")),
     ]
@@ -760,7 +624,7 @@ def run_sections(bench: Bench, out: Path | None) -> str:
         sys.stderr.write(f"bench_cuda: {title} ({bench.seconds_left():.0f} s left)\n")
         try:
             if bench.seconds_left() < least:
-                parts.append(f"## {title}\n\nNot run: no time left.\n")
+                parts.append(f"## {title}\n\nNot run: {NO_TIME}.\n")
             else:
                 parts.append(section())
         except Exception as error:
@@ -796,7 +660,9 @@ def main() -> int:
         bench = Bench(device, start + args.seconds, Path(directory), measure_bandwidth(device))
         text = bandwidth_section(bench) if args.bandwidth else run_sections(bench, args.out)
     sys.stdout.write(text)
-    return 1 if "**failed**" in text or "**Failed**" in text else 0
+    if any(mark in text for mark in ("**failed**", "**Failed**", "**different**", "**differ**")):
+        return 1
+    return ENDED_EARLY if NO_TIME in text else 0
 
 
 if __name__ == "__main__":

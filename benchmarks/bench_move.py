@@ -1,10 +1,10 @@
-"""Compare a training step of MOVE with the published one on the CPU: time in all, and by part.
+"""Compare training steps of MOVE and of VLAD with published ones on the CPU: in all, by part and by operation.
 
     python benchmarks/bench_move.py --out                # some minutes, 12 GiB of memory, an otherwise idle machine
     python benchmarks/bench_move.py --quick              # a tiny shape: does the benchmark itself work?
 
 published/move_loop.py and the method of vltr_train both train PSA and the codebook, on the same batch with the same
-threads.
+threads. FrameStack trains NetVLAD, and binary cross entropy NeXtVLAD, of published/vlad.py and of vltr_train.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ import numpy as np
 import torch
 from _lib.machine import RESULTS, TODAY, load, num_cpus, provenance, write_whole
 from _lib.tables import duration, figure, table
-from bench_train import BATCH, FRAMES, TARGET, in_process
-from published import move_loop
+from bench_train import BATCH, FRAMES, in_process
+from published import framestack_loop, move_loop, vlad
 from published.framestack_loop import Clock
+from published.torchnet import APMeter
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from vltr_train.data.loader import Batch
@@ -36,6 +39,9 @@ PARTS = ("draw", "forward", "meters", "backward", "update")
 MOST, LEAST = 1912, 44  # videos of VideoLT's largest and smallest class
 CLUSTERS, HIDDEN = 64, 1024  # of the codebook
 LR = 1e-4
+TARGET = 3.0
+CLIP = 20.0  # the largest norm of gradients
+OPERATIONS = 12  # shown of a profile
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,91 @@ def our_step(shape: Shape, clock: Clock) -> Callable[[], float]:
     return step
 
 
+def method_of(
+    name: str, shape: Shape, **settings: Any
+) -> tuple[Callable[[Batch], torch.Tensor], torch.optim.Optimizer]:
+    kind = find_method(name)
+    task = Task(shape.num_classes, shape.dim, counts_of(shape), (500, 100))
+    method = kind(kind.Config(train_frames=shape.frames, **settings), task).train()
+    method.begin_epoch(1, shape.batch * (1 + shape.steps))
+    return method, FUSED_ADAM((p for p in method.parameters() if p.requires_grad), lr=LR)
+
+
+def published_netvlad(shape: Shape) -> Callable[[], object]:
+    model = vlad.NetVLADClassifier(shape.dim, shape.num_classes)
+    step = framestack_loop.Step(model, torch.optim.Adam(model.parameters(), LR, fused=True), APMeter())
+    batch, _ = batch_of(shape)
+
+    def run() -> None:
+        step.meter = APMeter()  # which would grow without end
+        step(batch.features, batch.targets, torch.rand(shape.num_classes))
+
+    return run
+
+
+def published_nextvlad(shape: Shape) -> Callable[[], object]:
+    model = vlad.NeXtVLADClassifier(shape.dim, shape.num_classes)
+    optimizer = torch.optim.Adam(model.parameters(), LR, fused=True)
+    batch, _ = batch_of(shape)
+    return lambda: update(
+        lambda: binary_cross_entropy_with_logits(model(batch.features), batch.targets), model, optimizer
+    )
+
+
+def our_other(name: str, shape: Shape, **settings: Any) -> Callable[[], object]:
+    method, optimizer = method_of(name, shape, **settings)
+    batch, _ = batch_of(shape)
+    return lambda: update(lambda: method(batch), method, optimizer)
+
+
+def update(loss: Callable[[], torch.Tensor], model: Any, optimizer: torch.optim.Optimizer) -> None:
+    """Make a step with clipped gradients, as both loops of FrameStack have it."""
+    value = loss()
+    optimizer.zero_grad()
+    value.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+    optimizer.step()
+
+
+def measure_others(shape: Shape, threads: int) -> dict[str, tuple[float, float]]:
+    """Return the median seconds of the published step and of vltr's, which alternate, for each other model."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    found = {}
+    for title, make in OTHERS.items():
+        steps = make(shape)
+        spent: tuple[list[float], list[float]] = ([], [])
+        for number in range(1 + shape.steps):
+            for step, seconds in zip(steps, spent, strict=True):
+                start = time.perf_counter()
+                step()
+                if number:
+                    seconds.append(time.perf_counter() - start)
+        found[title] = (statistics.median(spent[0]), statistics.median(spent[1]))
+    return found
+
+
+OTHERS: dict[str, Callable[[Shape], tuple[Callable[[], object], Callable[[], object]]]] = {
+    "FrameStack, NetVLAD": lambda shape: (
+        published_netvlad(shape),
+        our_other("framestack", shape, aggregator="netvlad"),
+    ),
+    "BCE, NeXtVLAD": lambda shape: (published_nextvlad(shape), our_other("bce", shape, aggregator="nextvlad")),
+}
+
+
+def profile_ours(shape: Shape, threads: int) -> list[tuple[str, int, float]]:
+    """Return the operations of a step of vltr's MOVE that take longest: name, calls, seconds by themselves."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    step = our_step(shape, Clock())
+    step()
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        step()
+    found = sorted(profiled.key_averages(), key=lambda event: -event.self_cpu_time_total)
+    return [(event.key, event.count, event.self_cpu_time_total * 1e-6) for event in found[:OPERATIONS]]
+
+
 def measure(shape: Shape, threads: int) -> dict[Row, Measured]:
     """Measure all rows. They alternate step by step, so a slower machine affects all of them."""
     torch.set_num_threads(threads)
@@ -204,6 +295,11 @@ def shape_tables(shape: Shape, threads: int, run: Callable[..., Any]) -> list[st
             ]
         )
         part_cells.append([row.title, *(duration(statistics.median(it.parts[name])) for name in PARTS)])
+    others = run(measure_others, shape, threads)
+    other_cells = [
+        [title, duration(slow), duration(fast), f"{figure(slow / fast)}x"] for title, (slow, fast) in others.items()
+    ]
+    operations = [[name, f"{calls}", duration(spent)] for name, calls, spent in run(profile_ours, shape, threads)]
     ours = measured[ROWS[-1]]
     best, bound = middle(published) / middle(ours), middle(published) * rate / ours.flop
     verdict = "met" if best >= TARGET else "missed"
@@ -219,6 +315,12 @@ def shape_tables(shape: Shape, threads: int, run: Callable[..., Any]) -> list[st
         "Time of a step by part:",
         "",
         table(("", *PARTS), part_cells),
+        "Operations of a step of vltr that take longest, each by itself, in torch's profiler:",
+        "",
+        table(("", "calls", "time"), operations),
+        "Steps of other models, with the fused Adam on both sides:",
+        "",
+        table(("", "step, published", "step of vltr", "faster"), other_cells),
     ]
 
 

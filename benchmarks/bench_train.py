@@ -39,11 +39,11 @@ from vltr_train.data.dataset import Dataset, open_dataset
 from vltr_train.data.label_lists import LabelList, write_videolt_list
 from vltr_train.data.loader import Batch, Loader
 from vltr_train.data.pack import pack, videolt
-from vltr_train.data.samplers import InstanceSampler
 from vltr_train.data.synth import synthesize
 from vltr_train.engine import fit
 from vltr_train.method import Task
 from vltr_train.methods import find_method
+from vltr_train.samplers import InstanceSampler
 
 BATCH, FRAMES = 128, 60  # as in the published scripts
 VIDEO_FRAMES = 150
@@ -106,6 +106,7 @@ class Row:
     published: bool = False
     layout: str = "npy"
     rap_source: str = "clean_train_mode"
+    precision: str = "float32"
     workers: int = 0
 
 
@@ -126,6 +127,10 @@ def rows_of(shape: Shape) -> list[Row]:
     return [
         *(Row(f"published loop, {workers} workers", published=True, workers=workers) for workers in shape.workers),
         *(Row(ours.format(names[layout], source), layout=layout, rap_source=source) for layout, source in kinds),
+        *(
+            Row(f"{ours.format(names['packed'], source)}, bfloat16", False, "packed", source, "bfloat16")
+            for source in ("clean_train_mode", "reuse")
+        ),
     ]
 
 
@@ -151,6 +156,7 @@ def measure_published(row: Row, folder: Path, epochs: int) -> Measured:
 def measure_ours(row: Row, folder: Path, threads: int, epochs: int) -> Measured:
     data = opened(folder, row.layout)
     settings = {"epochs": 1 + epochs, "rap_source": row.rap_source, "batch_size": BATCH, "train_frames": FRAMES}
+    settings["precision"] = row.precision
     with tempfile.TemporaryDirectory(dir=folder) as name, EpochParts() as parts:
         run = fit("framestack", data, Path(name) / "run", device="cpu", threads=threads, quiet=True, **settings)
         lines = run.folder.epochs[1:]
@@ -385,14 +391,15 @@ def header(threads: int, quick: bool) -> str:
 {warning}
 - The published loop is `published/framestack_loop.py`, written plainly from its definition. Its time is that of the
   definition in loops, not that of the authors' file. A test compares its loss, gradients and running AP with vltr's.
-- NonLinear, batches of {BATCH}, {FRAMES} of {VIDEO_FRAMES} frames, Adam, half of each batch mixed, float32. Published:
-  one float32 .npy file a video. vltr: the float16 store packed from these files, and the files. The page cache holds
-  all of them.
+- NonLinear, batches of {BATCH}, {FRAMES} of {VIDEO_FRAMES} frames, Adam, half of each batch mixed. Rows are float32
+  unless they say bfloat16. Published: one float32 .npy file a video. vltr: the float16 store packed from these files,
+  and the files. The page cache holds all of them.
 - an epoch: the median of {MIXED_EPOCHS} mixed epochs, each with the running AP at its end, each row in a separate
   process. For vltr it is "seconds" in metrics.csv. faster: than the faster row of the published loop. The losses differ
   because weights, frames and partners are drawn differently.
-- products alone: the time of the row's matrix products at the separately measured rate of the hidden layer. fewer
-  products: those of the published loop over those of the row. If products dominate, no faster loader or meter helps.
+- products alone: the time of the row's matrix products at the separately measured float32 rate of the hidden layer.
+  fewer products: those of the published loop over those of the row. If products dominate, no faster loader or meter
+  helps.
 - Loader: the batches of an epoch without training. bytes read: the gathered frames, or the whole files. of whole pages:
   the pages of {_PAGE} bytes that hold them, which a disk must read. np.load with 1 thread runs in the process itself,
   with 2 in that many workers of torch's DataLoader.

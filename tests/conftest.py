@@ -7,6 +7,7 @@ device before the library reads them, and the tests whose fixture `device` or `c
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from vltr_eval._base import arrays
 
 sys.path.insert(0, str(Path(__file__).parent))  # for tests that import devices.py by name
 
-from devices import DEVICES, CudaArray, describe_devices
+from devices import DEVICES, CudaArray, describe_devices, is_deferred, producer_streams
 
 ALL_SIMD_LEVELS = ("generic", "avx2", "avx512")
 WITNESSES = (
@@ -92,10 +93,11 @@ def _inputs_on_device(request, monkeypatch):
     if request.config.getoption("--device") == "cpu" or not _moves_inputs(request.node):
         return
     borrow_numpy = arrays._borrow_numpy
+    streams = itertools.cycle(producer_streams() if is_deferred() else (None,))
 
     def borrow_moved(name, array):
         borrow_numpy(name, array)  # its errors come first
-        return arrays.borrow(name, CudaArray(array))
+        return arrays.borrow(name, CudaArray(array, stream=next(streams)))
 
     monkeypatch.setattr(arrays, "_borrow_numpy", borrow_moved)
 

@@ -2,11 +2,16 @@
 
 Without a GPU the CUDA backend can be built for an emulator, which runs the kernels' source on the CPU. The emulator's
 device memory is host memory. `CudaArray` copies any numpy array to either kind of device and keeps its strides.
+
+In the emulator's deferred mode (VLTR_EMULATOR_DEFER) arrays are as unfriendly as CUDA allows. `CudaArray` is filled by
+work on its stream, and its memory is freed when it is deleted, with no wait for work of other streams. The memory of
+emulated tensors is freed in the order of torch's stream.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from types import SimpleNamespace
 
@@ -17,6 +22,7 @@ from vltr_eval._base import _core
 
 DEVICES = ["cpu", "cuda"] if _core.device_count() else ["cpu"]
 EMULATED = "emulated" in vltr_eval.build_info()["cuda"].lower()
+BYTE = _core.DTYPES.index("uint8")
 
 # Streams that exist on every device: the legacy default stream and the per-thread one.
 LEGACY_STREAM, THREAD_STREAM = 1, 2
@@ -45,7 +51,10 @@ class CudaArray:
     def __init__(self, array: np.ndarray, *, stream: int | None = None, version: int = 3, read_only: bool = False):
         self.shape, self.strides, self.dtype = array.shape, array.strides, array.dtype
         self._low, bytes_spanned = _span(array)
-        self._memory = _to_device(_bytes_at(_address(array) + self._low, bytes_spanned))
+        self._stream = stream or LEGACY_STREAM
+        self._memory = _to_device(_bytes_at(_address(array) + self._low, bytes_spanned), self._stream)
+        if EMULATED and stream is None:  # such an array is ready
+            _core._emulator.synchronize(LEGACY_STREAM)
         address = _address(self._memory) - self._low if array.size else 0
         self.__cuda_array_interface__ = {
             "shape": self.shape,
@@ -58,7 +67,9 @@ class CudaArray:
             self.__cuda_array_interface__["stream"] = stream
 
     def to_numpy(self) -> np.ndarray:
-        memory = self._memory if isinstance(self._memory, np.ndarray) else self._memory.cpu().numpy()
+        if EMULATED:
+            _core._emulator.synchronize(self._stream)
+        memory = self._memory.view() if EMULATED else self._memory.cpu().numpy()
         view = np.ndarray(self.shape, self.dtype, memory.data if memory.size else None, -self._low, self.strides)
         return view.copy()
 
@@ -78,16 +89,52 @@ def _bytes_at(address: int, count: int) -> np.ndarray:
 
 
 def _address(array) -> int:
+    if isinstance(array, _EmulatedMemory):
+        return array.address
     return array.__array_interface__["data"][0] if isinstance(array, np.ndarray) else array.data_ptr()
 
 
-def _to_device(memory: np.ndarray):
-    """Return device memory with these bytes, with the original's alignment to 16 bytes."""
+class _EmulatedMemory:
+    """Device memory of the emulator. It is allocated and freed in the order of a stream."""
+
+    def __init__(self, size: int, stream: int, alignment: int = 0):
+        self._room = _core.DeviceArray((size + 32,), BYTE, 0, stream)
+        self.address, self.size = self._room.address + (alignment - self._room.address) % 16, size
+
+    def view(self) -> np.ndarray:
+        """Return the bytes; the owner is kept."""
+        interface = {"shape": (self.size,), "typestr": "|u1", "data": (self.address, False), "version": 3}
+        return np.asarray(SimpleNamespace(__array_interface__=interface, owner=self))
+
+    def fill(self, memory: np.ndarray, stream: int) -> None:
+        """Copy bytes there, as work of a stream."""
+        _core.Tensor(self.address, memory.shape, (1,), BYTE, 0, stream).assign(memory)
+
+
+@functools.cache
+def _idle_stream() -> int:
+    """Return a stream without work. Memory freed there is freed at once, as by a library that waits for nobody."""
+    return _core._emulator.make_stream()
+
+
+@functools.cache
+def producer_streams() -> tuple[int, ...]:
+    """Return streams on which arrays are made: the default streams, a stream beside them, and streams apart."""
+    make = _core._emulator.make_stream
+    return LEGACY_STREAM, THREAD_STREAM, make(blocking=True), make(), make()
+
+
+def is_deferred() -> bool:
+    """Return whether the emulator runs work only when something waits for it."""
+    return EMULATED and bool(os.environ.get("VLTR_EMULATOR_DEFER"))
+
+
+def _to_device(memory: np.ndarray, stream: int):
+    """Return device memory with these bytes, filled on a stream, with the original's alignment to 16 bytes."""
     if EMULATED:
-        room = np.empty(memory.size + 32, np.uint8)
-        start = (_address(memory) - _address(room)) % 16
-        room[start : start + memory.size] = memory
-        return room[start : start + memory.size]
+        there = _EmulatedMemory(memory.size, _idle_stream(), _address(memory) % 16)
+        there.fill(memory, stream)
+        return there
     import torch
 
     start = _address(memory) % 16
@@ -103,10 +150,30 @@ def on_device(array, device: str):
 
 
 def torch_on_device(tensor, device: str):
-    """Return a torch tensor on the device; on the emulator, a CPU tensor whose device is CUDA."""
+    """Return a torch tensor on the device; on the emulator, a tensor in its memory whose device is CUDA."""
     if device == "cpu" or not EMULATED:
         return tensor.to(device)
-    return tensor.as_subclass(_emulated_tensor_type())
+    if tensor.requires_grad:  # a copy would not be the leaf that gets the gradient
+        return tensor.as_subclass(_emulated_tensor_type())
+    storage = _emulated_storage(tensor.untyped_storage().nbytes())
+    _core._emulator.synchronize(LEGACY_STREAM)
+    storage.copy_(tensor.untyped_storage())
+    moved = tensor.new_empty(0).set_(storage, tensor.storage_offset(), tensor.size(), tensor.stride())
+    return moved.as_subclass(_emulated_tensor_type())
+
+
+def _emulated_storage(size: int):
+    """Return memory as torch's allocator gives it: freed in the order of torch's stream."""
+    import torch
+
+    return torch.from_numpy(_EmulatedMemory(size, LEGACY_STREAM).view()).untyped_storage()
+
+
+# Functions of torch that read no elements.
+_OF_THE_SHAPE = {
+    *("__get__", "as_subclass", "data_ptr", "detach", "dim", "element_size", "is_contiguous", "is_neg", "numel"),
+    *("requires_grad_", "set_", "size", "stride", "storage_offset", "t", "untyped_storage", "view"),
+}
 
 
 @functools.cache
@@ -116,12 +183,24 @@ def _emulated_tensor_type():
     class EmulatedTensor(torch.Tensor):
         """A tensor in CPU memory with the attributes of a CUDA tensor."""
 
+        @classmethod
+        def __torch_function__(cls, function, types, args=(), kwargs=None):
+            # The CPU stands for torch's stream: its work comes after all that was issued there.
+            if function.__name__ not in _OF_THE_SHAPE:
+                _core._emulator.synchronize(LEGACY_STREAM)
+            return super().__torch_function__(function, types, args, kwargs or {})
+
         @property
         def device(self):
             return torch.device("cuda", 0)
 
         def __deepcopy__(self, memo):
             return self.clone()
+
+        def new_empty(self, shape, dtype=None):
+            made = torch.empty(0, dtype=dtype or self.dtype)
+            room = _emulated_storage(made.element_size() * int(np.prod(shape)))
+            return made.set_(room, 0, shape).as_subclass(EmulatedTensor)
 
     # A CPU build of torch has no streams; 0 is torch's name of the legacy default stream.
     torch.cuda.current_stream = lambda device=None: SimpleNamespace(cuda_stream=0)

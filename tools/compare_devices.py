@@ -29,7 +29,8 @@ from devices import DEVICES, describe_devices, on_device, to_host
 
 import vltr_eval
 import vltr_train
-from vltr_eval._base.arrays import borrow_matrix
+from vltr_eval._base import _core
+from vltr_eval._base.arrays import borrow, borrow_matrix
 from vltr_eval._engine.effects import METRICS, row_effects
 
 CUT_SHORT = 3  # exit status if nothing differed, but the time was too short for all planned inputs
@@ -371,6 +372,29 @@ def frame_stack_gradient(device: str, dtype_name: str, small: bool) -> Any:
     return [to_host(array) for array in (*stacked, features.grad)]
 
 
+def vlad_scaling(device: str, weights: str, small: bool) -> Any:
+    """Return the scaled sums of VLAD, their lengths, and the gradients of sums, mass, centers and factors."""
+    rng = generator(f"vlad {weights}")
+    rows, dims, clusters = (5, 37, 6) if small else (70, 300, 64)
+    has_centers, has_factors = "centers" in weights, "factors" in weights
+
+    def put(*shape: int) -> Any:
+        return on_device(rng.standard_normal(shape, np.float32), device)
+
+    sums, gradient = put(rows, dims, clusters), put(rows, dims, clusters)
+    given = [put(rows, clusters) if has_centers else None, put(dims, clusters) if has_centers else None]
+    given.append(put(dims, clusters) if has_factors else None)
+    outs = [None if array is None else put(*to_host(array).shape) for array in (sums, *given)]
+    lengths, scratch = on_device(np.zeros((rows, clusters)), device), put(rows, 3, clusters)
+
+    def lend(*arrays: Any) -> list[Any]:
+        return [None if array is None else borrow("array", array).core for array in arrays]
+
+    _core.scale_vlad(*lend(sums, *given), True, *lend(lengths), 2)
+    _core.scale_vlad_gradient(*lend(sums, gradient, *given), True, *lend(lengths, scratch, *outs), 2)
+    return [None if array is None else to_host(array) for array in (sums, lengths, *outs)]
+
+
 # The comparison
 
 
@@ -430,6 +454,14 @@ def difference(expected: Any, got: Any) -> str:
     return f"CPU {len(expected)} items, CUDA {len(got)}"
 
 
+def attempt(run: Callable[[str], Any], device: str) -> Any:
+    """Run on a device. A fault is a difference too, even one on both, and the next input may work."""
+    try:
+        return run(device)
+    except Exception as error:
+        return Refused(f"on {device}: {type(error).__name__}: {error}")
+
+
 @dataclass
 class Tally:
     """The number of comparisons, and the differences."""
@@ -449,11 +481,7 @@ class Tally:
             self.left_out += 1
             return
         self.made[operation] = self.made.get(operation, 0) + 1
-        expected = run("cpu")
-        try:
-            got = run("cuda")
-        except Exception as error:  # a CUDA fault is a difference too, and the next input may work
-            got = Refused(f"{type(error).__name__}: {error}")
+        expected, got = attempt(run, "cpu"), attempt(run, "cuda")
         if expected != got:
             self.differences.append(f"{operation}, {name}: {difference(expected, got)}")
             sys.stderr.write(f"compare_devices: DIFFERENT: {self.differences[-1]}\n")
@@ -507,12 +535,15 @@ def compare_all(small: bool, only: str | None, deadline: float) -> Tally:
         if is_requested(given.name):
             compare_frames(tally, operation, given)
     for name in FRAME_DTYPES:
-        if is_requested(f"gradient {name}"):
+        if dtype_of(name) is not None and is_requested(f"gradient {name}"):
             tally.compare(
                 "frame_stack gradient",
                 f"gradient {name}",
                 lambda device, name=name: outcome(frame_stack_gradient, device, name, small),
             )
+    for name in ("vlad", "vlad centers", "vlad factors", "vlad centers factors"):
+        if is_requested(name):
+            tally.compare("scale_vlad", name, lambda device, name=name: outcome(vlad_scaling, device, name, small))
     for name in ("running AP", "running AP again"):
         if is_requested(name):
             given = running_input(name, small)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +25,12 @@ from vltr_eval._base.ranks import current_group, launched_group
 from vltr_eval._base.terminal import OK, ProgressBar, add_command, answer, did_you_mean
 from vltr_eval._base.version import __version__
 from vltr_eval.formats import read_class_names
-from vltr_train.settings import build_config, parse_settings, settings_document
+from vltr_train.settings import build_config, parse_settings
 
 if TYPE_CHECKING:
     from vltr_train.data.dataset import Dataset
     from vltr_train.data.pack import PackSource, PackSummary
+    from vltr_train.method_source import FoundMethod
 
 _PROGRAM = "vltr-train"
 _EPILOG = """\
@@ -37,6 +39,7 @@ commands:
   pack LABELS FEATURES DIR        one .npy a video -> one memory-mapped array
   inspect DIR                     what a data set holds; --verify reads it all
   fit METHOD[:PRESET] --data DIR  train, evaluate, and leave a run folder
+  fit FILE.py:CLASS --data DIR    the same with a method of your own
   eval RUN                        evaluate a run again
   table RUN...                    runs as a table, beside that of a paper
   plot RUN... --out FIGURE        learning curves: a figure, or a page (--html)
@@ -96,13 +99,23 @@ def _synth(args: argparse.Namespace) -> int:
             seed=args.seed,
             layout=args.layout,
             imbalance=args.imbalance,
+            frames=args.frames,
+            length_spread=args.length_spread,
             feature_std=args.feature_std,
+            **{name: getattr(args, name) for name in _signal_names()},
             threads=args.threads,
             progress=progress,
         )
     videos = ", ".join(f"{number:,} {split}" for split, number in made.videos.items())
     _tell(f"{args.folder}: {videos} videos of {made.num_classes:,} classes, {made.frames:,} frames of {args.dim}")
     return OK
+
+
+def _signal_names() -> list[str]:
+    """The options of `synth` that say how frames show classes."""
+    from vltr_train.data.synth_signal import SyntheticSignal
+
+    return [entry.name for entry in fields(SyntheticSignal)]
 
 
 def _pack(args: argparse.Namespace) -> int:
@@ -240,8 +253,9 @@ def _fit(args: argparse.Namespace) -> int:
     from vltr_train.engine import fit
 
     with _ranks(args):
-        settings = parse_settings(_read_method(method).Config, args.settings)
-        folder, dataset = Path(args.out or _run_name(method, settings)), _open(args)
+        found = _read_method(method)
+        settings = parse_settings(found.kind.Config, args.settings)
+        folder, dataset = Path(args.out or _run_name(found, settings)), _open(args)
         done = fit(method, dataset, folder, resume=args.resume, overwrite=args.overwrite, **_how(args), **settings)
         if done.report is not None:
             _tell(str(done.report))
@@ -258,25 +272,28 @@ def _sweep(args: argparse.Namespace) -> int:
     from vltr_train.runs.tables import table
 
     done, options = [], _table_options(args)  # refused now, and not after the trainings
-    if args.baseline not in (None, *args.methods):
-        raise unknown_name("--baseline", args.baseline, args.methods)
     with _ranks(args):
+        methods = [_read_method(method) for method in dict.fromkeys(args.methods)]
+        specs = [_spec(found) for found in methods]
+        options["baseline"] = dict(zip(args.methods, specs, strict=False)).get(args.baseline, args.baseline)
+        if options["baseline"] not in (None, *specs):
+            raise unknown_name("--baseline", args.baseline, args.methods)
         dataset = _open(args)
         splits = (dataset.train, dataset.validate, dataset.test)
         labels = labels_fingerprint(None if split is None else split.labels for split in splits)
         plans = []
-        for method in dict.fromkeys(args.methods):
-            kind, preset = _read_method(method), method.partition(":")[2]
-            settings = parse_settings(kind.Config, args.settings)
+        for found in methods:
+            settings = parse_settings(found.kind.Config, args.settings)
             if "seed" in settings:
                 raise ValueError("seed: expected the seeds of a sweep by --seeds, got a setting")
-            plans += [(method, settings | {"seed": seed}) for seed in dict.fromkeys(args.seeds)]
-            build_config(kind, preset or None, plans[-1][1])  # raises now, and not after the trainings before it
-        for method, settings in plans:
-            folder = Path(args.runs, _run_name(method, settings).name)
-            if not _is_done(folder, labels):
+            plans += [(found, settings | {"seed": seed}) for seed in dict.fromkeys(args.seeds)]
+            build_config(found.kind, found.preset, plans[-1][1])  # raises now, and not after the trainings before it
+        for found, settings in plans:
+            folder = Path(args.runs, _run_name(found, settings).name)
+            if not _is_done(folder, labels, found):
                 _note(args, f"{folder} ...")
-                fit(method, dataset, folder, resume="auto", **_how(args), **settings)
+                method = found.name if found.code is None else found.kind
+                fit(method, dataset, folder, preset=found.preset, resume="auto", **_how(args), **settings)
             done.append(folder)
         if current_group().rank == 0:
             runs = map(RunFolder.open, done)
@@ -284,19 +301,28 @@ def _sweep(args: argparse.Namespace) -> int:
     return OK
 
 
-def _is_done(folder: Path, labels: str) -> bool:
-    """Whether a run was evaluated, and on these data; where it was on others, `fit` will say so."""
+def _is_done(folder: Path, labels: str, found: FoundMethod) -> bool:
+    """Whether a run was evaluated, on these data and with this code; where it was with others, `fit` will say so."""
+    from vltr_train.method_source import check_code
     from vltr_train.runs.run_folder import RunFolder
 
     run = RunFolder.open(folder) if RunFolder.is_at(folder) else None
-    return run is not None and run.has_report and run.value("dataset", "labels") == labels
+    if run is None or not run.has_report or run.value("dataset", "labels") != labels:
+        return False
+    check_code(found, run.document.get("code"), str(folder))
+    return True
 
 
-def _run_name(method: str, settings: dict[str, Any]) -> Path:
+def _spec(found: FoundMethod) -> str:
+    """The method and its preset, as tables write them."""
+    return found.name if found.preset is None else f"{found.name}:{found.preset}"
+
+
+def _run_name(found: FoundMethod, settings: dict[str, Any]) -> Path:
     """The default run folder; its name differs from that of other runs of the method."""
     others = [f"{key}={_plain(value)}" for key, value in sorted(settings.items()) if key != "seed"]
     seed = [f"seed{settings['seed']}"] if "seed" in settings else []
-    return Path("runs", "-".join([method.replace(":", "-"), *others, *seed]))
+    return Path("runs", "-".join([_spec(found).replace(":", "-"), *others, *seed]))
 
 
 def _plain(value: Any) -> str:
@@ -315,6 +341,7 @@ def _eval(args: argparse.Namespace) -> int:
             report = evaluate_run(
                 args.folder,
                 dataset,
+                method=args.method,
                 split=args.split,
                 sap=args.sap,
                 out=args.out,
@@ -397,11 +424,16 @@ def _methods(args: argparse.Namespace) -> int:
         tables = frozenset().union(*(summary.tables for summary in methods.values()))
         _tell(f"\ntables of papers: {', '.join(sorted(tables))}")
         return OK
-    kind = _read_method(args.method)
+    from vltr_train.setting_notes import setting_notes
+
+    kind = _read_method(args.method).kind
     _tell((sys.modules[kind.__module__].__doc__ or "").strip())
     _tell("\nsettings:")
-    for key, value in settings_document(kind.Config()).items():
-        _tell(f"  {key}={_plain(tuple(value) if isinstance(value, list) else value)}")
+    for note in setting_notes(kind.Config):
+        choices = f" ({', '.join(map(_plain, note.choices))})" if note.choices else ""
+        _tell(f"  {note.name}={_plain(note.default)}{choices}")
+        for line in textwrap.wrap(note.text, 112):
+            _tell(f"      {line}")
     _tell("\npresets:")
     width = max(map(len, kind.presets), default=0) + 1
     for name, preset in kind.presets.items():
@@ -413,16 +445,16 @@ def _methods(args: argparse.Namespace) -> int:
 
 def _check_methods(methods: Sequence[str]) -> None:
     """Refuse an unknown method before torch is imported, which takes a second."""
-    from vltr_train.methods import check_method
+    from vltr_train.method_source import read_name
 
     for method in methods:
-        check_method(method.partition(":")[0])
+        read_name(method)
 
 
-def _read_method(text: str) -> Any:
-    from vltr_train.methods import find_method
+def _read_method(text: str) -> FoundMethod:
+    from vltr_train.method_source import resolve_method
 
-    return find_method(text.partition(":")[0])
+    return resolve_method(text)
 
 
 def _presets() -> dict[str, Any]:
@@ -450,7 +482,7 @@ def _machine(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _how(args: argparse.Namespace) -> dict[str, Any]:
-    return _machine(args) | {"quiet": args.quiet}
+    return _machine(args) | {"quiet": args.quiet, "checkpoint_every": args.checkpoint_every}
 
 
 def _ranks(args: argparse.Namespace) -> AbstractContextManager[Any]:
@@ -507,8 +539,46 @@ def _add_synth(commands: Any) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--layout", choices=("packed", "npy"), default="packed", help="one array, or a file a video")
     parser.add_argument("--imbalance", type=float, default=0.01, help="of minikinetics (default: 0.01)")
+    parser.add_argument("--frames", type=int, help="of a video (default: those of the profile)")
+    parser.add_argument(
+        "--length-spread", type=float, default=0.0, metavar="STD", help="of the logarithm of lengths (default: 0)"
+    )
     parser.add_argument("--feature-std", type=float, help="of the noise in a feature (default: sqrt(8192 / dim))")
+    _add_signal_options(parser)
     _add_threads(parser)
+
+
+def _add_signal_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `_signal_names`."""
+    share: dict[str, Any] = {"type": float, "default": 0.0, "metavar": "SHARE"}
+    parser.add_argument("--signal", type=float, default=2.5, metavar="STD", help="of a class's look (default: 2.5)")
+    parser.add_argument("--scene", type=float, default=0.3, metavar="STD", help="of a scene (default: 0.3)")
+    parser.add_argument(
+        "--informative",
+        type=_two_floats,
+        default=(0.03, 0.2),
+        metavar="LOW,HIGH",
+        help="share of frames that show a label (default: 0.03,0.2)",
+    )
+    parser.add_argument(
+        "--correlation", type=float, default=0.0, help="of the noise of neighbouring frames (default: 0)"
+    )
+    parser.add_argument(
+        "--video-share",
+        type=float,
+        default=0.6,
+        metavar="SHARE",
+        help="of the variance of a look that belongs to the single video (default: 0.6)",
+    )
+    parser.add_argument(
+        "--burst-frames",
+        type=_integers,
+        metavar="LOW,HIGH",
+        help="length of a burst of frames that show a label (default: one burst holds them all)",
+    )
+    parser.add_argument("--cooccurrence", **share, help="of classes made of co-occurring visual words (default: 0)")
+    parser.add_argument("--motion", **share, help="of classes in the order of frames alone (default: 0)")
+    parser.add_argument("--label-noise", **share, help="of training videos whose labels are dealt anew (default: 0)")
 
 
 def _add_pack(commands: Any) -> None:
@@ -579,6 +649,7 @@ def _add_eval(commands: Any) -> None:
     parser.add_argument("folder", metavar="RUN")
     parser.add_argument("--data", metavar="DIR", help="(default: that of the run)")
     _add_data_options(parser)
+    parser.add_argument("--method", metavar="FILE.py:CLASS", help="the class of a run with a method of your own")
     parser.add_argument("--split", choices=("train", "validate", "test"), default="test", help="(default: test)")
     parser.add_argument("--sap", type=int, default=15, metavar="N", help="trials of sampled AP (default: 15)")
     parser.add_argument("--out", metavar="DIR", help="where to write preds.npy, labels.npy and the report")
@@ -655,6 +726,9 @@ def _add_training_options(parser: argparse.ArgumentParser, methods: str) -> None
     parser.set_defaults(settings=[])
     parser.add_argument("--data", required=True, metavar="DIR")
     _add_data_options(parser)
+    parser.add_argument(
+        "--checkpoint-every", type=int, default=1, metavar="N", help="epochs between two checkpoints (default: 1)"
+    )
     _add_machine_options(parser)
 
 
@@ -701,6 +775,14 @@ def _figure(text: str) -> str:
         suffixes = ", ".join(f".{name}" for name in FORMATS)
         raise argparse.ArgumentTypeError(f"expected a name that ends in one of {suffixes}, got {text!r}")
     return text
+
+
+def _two_floats(text: str) -> tuple[float, float]:
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected two numbers LOW,HIGH, got {text!r}") from None
+    return low, high
 
 
 def _integers(text: str) -> tuple[int, ...]:

@@ -10,7 +10,6 @@ import math
 import os
 import sys
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -26,73 +25,57 @@ from vltr_train.context import RunContext, lost_ranks
 from vltr_train.data.dataset import Dataset, Split, open_dataset, selecting_split
 from vltr_train.data.loader import Loader, derived_seed
 from vltr_train.method import Method, Stage, Task
-from vltr_train.methods import find_method
+from vltr_train.method_source import resolve_method
 from vltr_train.predict import class_average_precision, load_weights, score, validation_logits, write_report
+from vltr_train.runs.checkpoint_writer import CheckpointWriter
+from vltr_train.runs.finished import Run
 from vltr_train.runs.run_folder import RunFolder, is_resumed, run_document
-from vltr_train.schedule import describe_epoch, describe_schedule
+from vltr_train.schedule import describe_epoch, describe_precision, describe_schedule
 from vltr_train.settings import build_config
 from vltr_train.train_state import StageRun, TrainState
 
 __all__ = ["Run", "fit"]
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished training, returned by `fit`.
-
-    Attributes:
-        folder: The run folder.
-        method: The method with the selected weights, in evaluation mode.
-        report: The report on the test split, or on the validation split without one. None without either split, and
-            on ranks other than the first.
-    """
-
-    folder: RunFolder
-    method: Method
-    report: Report | None
-
-    def __repr__(self) -> str:
-        found = "no report" if self.report is None else f"mAP {self.report.metrics()['mAP']:.4f}"
-        return f"Run({str(self.folder.path)!r}, {type(self.method).__name__}, {found})"
-
-    def _repr_html_(self) -> str:
-        return self.folder._repr_html_() + ("" if self.report is None else self.report._repr_html_())
-
-
 def fit(
-    method: str,
+    method: str | type[Method],
     dataset: Dataset | str | os.PathLike[str],
     folder: str | os.PathLike[str],
     *,
+    preset: str | None = None,
     resume: bool | str = False,
     overwrite: bool = False,
+    checkpoint_every: int = 1,
     device: str | None = None,
     store: str = "auto",
     threads: int | None = None,
     quiet: bool = False,
     **settings: Any,
 ) -> Run:
-    """Train a method by its name on a data set, and write a run folder that ``vltr-eval`` and `table` read.
+    """Train a method on a data set, and write a run folder that ``vltr-eval`` and `table` read.
 
     If torch.distributed is initialised, every rank calls this, and each gets a share of every batch.
 
     Args:
-        method: A name of `all_methods`, or "name:preset".
+        method: A name of `all_methods`, a subclass of `Method`, "FILE.py:CLASS" or "PACKAGE.MODULE:CLASS".
         dataset: A `Dataset`, or the folder of one.
         folder: The run folder; it must be new unless the run is resumed or overwritten.
+        preset: A preset of the method; a name may have it as "NAME:PRESET" too.
         resume: True resumes an existing run from its last checkpoint; "auto" starts one if there is none.
         overwrite: Replace an existing run.
+        checkpoint_every: The epochs between two checkpoints to resume from. The end of a stage always has one.
         device: Default: a GPU if there is one.
         store: "auto", "host" or "device": see `resident_frames`.
         threads: Threads of the core.
-        quiet: Print no stages, epochs and progress on stderr.
+        quiet: Print no stages, epochs, notes and progress on stderr.
         **settings: Fields of the method's Config, and ``protocol="official"``.
 
     Returns:
         The finished `Run`.
 
     Raises:
-        ValueError: A setting, the data set or the run folder does not fit, or the loss is not finite.
+        ValueError: A setting, the data set or the run folder does not fit, a file cannot be written, or the loss is not
+            finite.
 
     Example:
         >>> run = fit("framestack", "data", "runs/framestack", epochs=20, seed=1)      # doctest: +SKIP
@@ -100,26 +83,28 @@ def fit(
     """
     communicator = current_group()
     with propagate_errors(communicator):
+        if checkpoint_every < 1:
+            raise ValueError(f"checkpoint_every: expected at least 1, got {checkpoint_every}")
         dataset = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
-        name, _, preset = method.partition(":")
-        kind = find_method(name)
-        config = build_config(kind, preset or None, settings)
+        found = resolve_method(method, preset)
+        config = build_config(found.kind, found.preset, settings)
         selecting = selecting_split(dataset, config.select_on)
         context = RunContext.choose(dataset, communicator, device=device, store=store, threads=threads)
         torch.manual_seed(derived_seed(config.seed))
-        model = kind(config, Task.of(dataset)).to(context.device)
+        model = found.kind(config, Task.of(dataset)).to(context.device)
         if communicator.size > 1 and context.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         if config.compile:
             for module in model.compiled():
                 module.compile()
         training = _Training(model, dataset, selecting, context, quiet or communicator.rank > 0)
-        document = run_document(method=name, preset=preset or None, config=config, dataset=dataset, argv=sys.argv)
+        document = run_document(**found.document, config=config, dataset=dataset, argv=sys.argv)
         document["notes"] = model.notes()
-        how = {"resume": is_resumed(folder, resume, communicator), "overwrite": overwrite}
-        training.folder = RunFolder.start(folder, document, is_first=communicator.rank == 0, **how)
+        how: dict[str, Any] = {"resume": is_resumed(folder, resume, communicator), "overwrite": overwrite}
+        training.folder = RunFolder.start(folder, document, is_first=communicator.rank == 0, found=found, **how)
+        training.writer, training.checkpoint_every = CheckpointWriter(training.folder), checkpoint_every
     communicator.barrier()  # the first rank has made the folder
-    with training.folder, lost_ranks(communicator):
+    with training.folder, lost_ranks(communicator), training.writer:
         training.run()
         return Run(training.folder, model, training.finish())
 
@@ -128,6 +113,8 @@ class _Training:
     """The loop over the stages of a method."""
 
     folder: RunFolder
+    writer: CheckpointWriter
+    checkpoint_every: int
 
     def __init__(
         self, method: Method, dataset: Dataset, selecting: Split | None, context: RunContext, quiet: bool
@@ -146,6 +133,7 @@ class _Training:
                 self.method.begin_stage(stage)  # later stages keep its frozen and added parameters
         if not self.quiet:
             lines = describe_schedule(self.method, self.stages, self.dataset, self.state.total)
+            lines += describe_precision(self.config.precision, self.device)
             sys.stderr.writelines(f"{line}\n" for line in lines)
         if self.communicator.rank == 0 and self.folder.epochs:
             self.folder.rewind(self.state.total - 1)
@@ -159,24 +147,29 @@ class _Training:
         method.begin_stage(stage)
         optimizer = stage.optimizer([p for p in method.parameters() if p.requires_grad], lr=stage.rate(0))
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.config.precision == "float16")
-        if "optimizer" in state.tensors:  # resumed within this stage; begin_stage may have changed the parameters
+        if state.tensors:  # resumed within this stage; begin_stage may have changed the parameters
             load_weights(method, state.tensors, self.folder.checkpoint_file("checkpoint"))
-            optimizer.load_state_dict(state.tensors["optimizer"])
+            if state.epoch < stage.epochs:
+                optimizer.load_state_dict(state.tensors["optimizer"])
             scaler.load_state_dict(state.tensors["scaler"])
+            state.tensors = {}  # the memory of the file
         loaders = self.loaders_of(number, method.stages()[number])
         loss_of = method if self.communicator.size == 1 else DistributedDataParallel(method)
         with ProgressBar(sys.stderr, enabled=not self.quiet, done=state.epoch / stage.epochs) as bar:
             run = StageRun(stage, self.seed_of(number), loaders, loss_of, optimizer, scaler, bar)
             for epoch in range(state.epoch, stage.epochs):
                 line = self.run_epoch(run, epoch)
-                is_end = epoch == stage.epochs - 1
+                # An error of the write is raised here, on all ranks, before anything builds on this epoch.
+                self.communicator.all_gather(self.writer.wait)
+                is_end, is_best = epoch == stage.epochs - 1, False
                 if is_end or (epoch + 1) % self.config.eval_every == 0:
-                    line |= self.evaluate(stage is self.stages[-1], is_end, line)
+                    metrics, is_best = self.evaluate(stage is self.stages[-1], is_end, line)
+                    line |= metrics
+                if is_best and is_end and self.communicator.rank == 0:  # now, as end_stage may change buffers
+                    self.writer.save(best=state.to_best(method))
                 message = method.end_stage(stage, self.average_precision) if is_end else None
                 state.stage, state.epoch, state.total = number, epoch + 1, state.total + 1
-                parts: dict[str, Any] = {"method": method, "optimizer": optimizer, "scaler": scaler}
-                state.tensors = {name: part.state_dict() for name, part in parts.items()}
-                self.record(line, message, bar)
+                self.record(line, message, run, is_best and not is_end)
 
     def run_epoch(self, run: StageRun, epoch: int) -> dict[str, Any]:
         """Train for one epoch; return its line of metrics.csv without the metrics."""
@@ -200,6 +193,8 @@ class _Training:
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad(set_to_none=True)
+            if self.communicator.size == 1:  # ranks learn of a failed write together, at the end of the epoch
+                self.writer.check()
             loss = loss.detach()
             total += loss * len(batches[0].rows)
             num_rows += len(batches[0].rows)
@@ -257,8 +252,8 @@ class _Training:
             )
         return loaders
 
-    def evaluate(self, is_last_stage: bool, is_end: bool, line: dict[str, Any]) -> dict[str, float]:
-        """Return the metrics of the selecting split; save the method if it is the best so far of the last stage."""
+    def evaluate(self, is_last_stage: bool, is_end: bool, line: dict[str, Any]) -> tuple[dict[str, float], bool]:
+        """Return the metrics of the selecting split, and whether the method is the best so far of the last stage."""
         found: dict[str, float] = {}
         if self.selecting is not None:
             whole = score(self.method, self.selecting, self.dataset, self.context)
@@ -268,24 +263,26 @@ class _Training:
             is_better = is_end
         else:
             is_better = best is None or found.get("mAP", -1.0) > best["mAP"]
-        if is_last_stage and is_better:
+        is_best = is_last_stage and is_better
+        if is_best:
             self.method.calibrate(partial(validation_logits, self.method, self.dataset, self.context))
             self.state.best = {"mAP": found.get("mAP", -1.0), "epoch": line["epoch"]}
-            if self.communicator.rank == 0:
-                self.folder.save_checkpoint("best", {"method": self.method.state_dict(), **self.state.best})
-        return found
+        return found, is_best
 
-    def record(self, line: dict[str, Any], message: str | None, bar: ProgressBar) -> None:
-        """Write the line of an epoch, then the checkpoint; print the line and the message of the stage's end.
+    def record(self, line: dict[str, Any], message: str | None, run: StageRun, is_best: bool) -> None:
+        """Write the line of an epoch, then its checkpoints; print the line and the message of the stage's end.
 
-        The checkpoint comes last, so that everything it counts as done has been written.
+        The checkpoint to resume from comes last, so that everything it counts as done has been written.
         """
         if self.communicator.rank:
             return
         self.folder.append_epoch(line)
-        self.folder.save_checkpoint("checkpoint", self.state.to_checkpoint())
+        states = {"best": self.state.to_best(self.method)} if is_best else {}
+        if self.state.epoch == run.stage.epochs or self.state.total % self.checkpoint_every == 0:
+            states["checkpoint"] = self.state.to_checkpoint(self.method, run)
+        self.writer.save(**states)
         if not self.quiet:
-            bar.wipe()
+            run.bar.wipe()
             sys.stderr.writelines(f"{text}\n" for text in (describe_epoch(line), message) if text)
 
     def progress_text(self, stage: Stage, epoch: int) -> str:
@@ -294,7 +291,7 @@ class _Training:
 
     def finish(self) -> Report | None:
         """Write predictions and report of the selected method, on the test split if there is one."""
-        self.communicator.barrier()  # the first rank has written the checkpoint that all ranks read
+        self.communicator.all_gather(self.writer.wait)  # all ranks read the checkpoint that the first one writes
         load_weights(self.method, self.folder.load_checkpoint("best"), self.folder.checkpoint_file("best"))
         split = self.dataset.test if self.dataset.test is not None else self.dataset.validate
         return None if split is None else write_report(self.method, split, self.dataset, self.folder, self.context)

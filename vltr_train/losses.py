@@ -477,6 +477,7 @@ def _reduced(losses: Tensor, reduction: str) -> Tensor:
 
 
 def _at_least_one(counts: np.ndarray) -> np.ndarray:
+    # DIFFERS: the published code divides by 0 for a class without videos, and then all weights or margins are NaN.
     return np.maximum(np.asarray(counts, np.float64), 1)
 
 

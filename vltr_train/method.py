@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from vltr_train import losses
 from vltr_train.aggregators import AGGREGATORS, CLUSTERED, VideoClassifier, make_aggregator
+from vltr_train.call_order import CALLS, CallOrder, check_loss, noting_call
 from vltr_train.data.dataset import Dataset
 from vltr_train.data.loader import FRAME_SAMPLING, Batch
-from vltr_train.data.samplers import InstanceSampler, Sampler
+from vltr_train.samplers import InstanceSampler, Sampler
 
 __all__ = [
     "Method",
@@ -45,6 +46,9 @@ class Task:
         bounds: Head classes have more training videos than the first bound; tail classes have at most the second.
         num_videos: N, the number of training videos. None for the sum of the counts, as if each had one label.
 
+    Raises:
+        ValueError: There is not one count for each class.
+
     Example:
         >>> Task(3, 4, np.array([5, 2, 1]), (3, 1)).total
         8
@@ -53,8 +57,14 @@ class Task:
     num_classes: int
     feature_dim: int
     train_counts: np.ndarray
-    bounds: tuple[float, float]
+    bounds: tuple[float, float] = (500, 100)
     num_videos: int | None = None
+
+    def __post_init__(self) -> None:
+        counts = np.asarray(self.train_counts)
+        if counts.shape != (self.num_classes,):
+            raise ValueError(f"train_counts: expected shape ({self.num_classes},), one a class, got {counts.shape}")
+        object.__setattr__(self, "train_counts", counts)
 
     @classmethod
     def of(cls, dataset: Dataset) -> Task:
@@ -190,10 +200,10 @@ ABSORBED = (
 FUSED_ADAM = partial(torch.optim.Adam, fused=True)
 
 OFFICIAL = {"select_on": "test", "absent": "zero"}
-"""Settings of ``protocol=official``, which follows the published code.
+"""Settings of ``protocol=official``, which follows the published code, or without one the paper.
 
 Checkpoints are selected on the test set, and classes without positives count as AP 0. The other choices of the
-published code are defaults already, or stand in `Method.official`."""
+published code are defaults already, or stand in `Method.official`. docs/training/departures.md lists all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,10 +222,10 @@ class Preset:
         official: Further settings of ``protocol=official`` on this data, beside `Method.official`.
     """
 
-    row: str
-    tables: tuple[str, ...]
-    backbone: str
-    printed: tuple[float | None, ...]
+    row: str = ""
+    tables: tuple[str, ...] = ()
+    backbone: str = ""
+    printed: tuple[float | None, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     columns: tuple[str, ...] | None = None
     data: str = ""
@@ -287,15 +297,22 @@ class Stage:
 class Method(nn.Module):
     """The base class of training methods: a model, the stages of its training, and the loss of a step.
 
-    A subclass sets ``paper``, defines `forward`, and overrides whatever else it changes. Evaluation ranks videos by the
-    logits of `predict`.
+    A subclass defines `forward`, and overrides whatever else it changes. Evaluation ranks videos by the logits of
+    `predict`.
+
+    A loop of your own calls a method as the engine does: `begin_stage`, then for each epoch `begin_epoch`, the steps,
+    and `end_epoch`. A step in training mode raises RuntimeError if the class overrides one of these and the loop left
+    it out. A class that overrides none of them needs no such call.
 
     Args:
         config: The settings, an instance of the method's ``Config``.
         task: The facts about the data.
 
+    Raises:
+        TypeError: The configuration is of another class.
+
     Attributes:
-        paper: The paper of the method, a line for ``vltr-train methods``.
+        paper: The paper of the method, a line for ``vltr-train methods``; "" if there is none.
         Config: The class of the settings.
         presets: The rows of papers that the method reproduces, by name.
         official: The settings of ``protocol=official``, beside `OFFICIAL`.
@@ -303,7 +320,6 @@ class Method(nn.Module):
 
     Example:
         >>> class Plain(Method):
-        ...     paper = "binary cross entropy"
         ...     def forward(self, batch):
         ...         return losses.bce(self.model(batch.features), batch.targets)
         >>> plain = Plain(TrainConfig(), Task(3, 4, np.array([5, 2, 1]), (3, 1)))
@@ -311,17 +327,28 @@ class Method(nn.Module):
         torch.Size([2, 3])
     """
 
-    paper: ClassVar[str]
+    paper: ClassVar[str] = ""
     config: TrainConfig
     model: nn.Module
     Config: ClassVar[type[TrainConfig]] = TrainConfig
     presets: ClassVar[Mapping[str, Preset]] = {}
     official: ClassVar[Mapping[str, Any]] = {}
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in CALLS:
+            if name in vars(cls):
+                setattr(cls, name, noting_call(vars(cls)[name]))
+
     def __init__(self, config: TrainConfig, task: Task) -> None:
         super().__init__()
+        if not isinstance(config, self.Config):
+            expected = f"{type(self).__name__}.Config, a {self.Config.__name__}"
+            raise TypeError(f"config: expected an instance of {expected}, got {type(config).__name__}")
         self.config, self.task = config, task
         self._frozen: list[nn.Module] = []
+        self.register_forward_pre_hook(CallOrder(type(self), Method))
+        self.register_forward_hook(check_loss)
         self.model = self.make_model()
 
     def make_model(self) -> nn.Module:

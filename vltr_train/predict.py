@@ -19,7 +19,7 @@ from vltr_train.data.dataset import Dataset, Split
 from vltr_train.data.label_lists import LabelList
 from vltr_train.data.loader import Loader
 from vltr_train.method import Method, Task
-from vltr_train.methods import find_method
+from vltr_train.method_source import FoundMethod, check_code, resolve_method
 from vltr_train.runs.run_folder import RunFolder
 from vltr_train.settings import config_from_document
 
@@ -130,6 +130,7 @@ def evaluate_run(
     run: str | os.PathLike[str],
     dataset: Dataset,
     *,
+    method: str | type[Method] | None = None,
     split: str = "test",
     sap: int | str | None = 15,
     out: str | os.PathLike[str] | None = None,
@@ -143,6 +144,8 @@ def evaluate_run(
     Args:
         run: The run folder.
         dataset: A data set with the classes of the training.
+        method: The class of the run, or "FILE.py:CLASS", if it is from outside the package. Code is never loaded only
+            because a run folder names it.
         split: "train", "validate" or "test".
         sap: The number of trials of sampled AP, or "exact"; None leaves it out.
         out: A folder for predictions, labels and report.
@@ -155,7 +158,7 @@ def evaluate_run(
         The report on the first rank, None on the others.
 
     Raises:
-        ValueError: The run, the classes, the split or the weights do not fit, or ``out`` holds a run.
+        ValueError: The run, the method, the classes, the split or the weights do not fit, or ``out`` holds a run.
 
     Example:
         >>> evaluate_run("runs/framestack", open_dataset("data")).metrics()["mAP"]      # doctest: +SKIP
@@ -164,20 +167,36 @@ def evaluate_run(
         raise ValueError(f"out: expected a folder without a run, whose own report stays, got {str(out)!r}")
     folder = RunFolder.open(run)
     folder.check_classes(dataset.class_names)
-    kind = find_method(folder.document["method"])
+    kind = _method_of(folder, method).kind
     config = config_from_document(kind.Config, folder.document["settings"])
     rows = getattr(dataset, split) if split in ("train", "validate", "test") else None
     if rows is None:
         raise ValueError(f"split: expected one that the data set has, got {split!r}")
     context = RunContext.choose(dataset, current_group(), device=device, store=store, threads=threads)
-    method = kind(config, Task.of(dataset)).to(context.device)
-    load_weights(method, folder.load_checkpoint("best"), folder.checkpoint_file("best"))
+    model = kind(config, Task.of(dataset)).to(context.device)
+    load_weights(model, folder.load_checkpoint("best"), folder.checkpoint_file("best"))
     target = None
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)
         target = RunFolder(Path(out), {}, [])
     seen = progress if context.communicator.rank == 0 else None
-    return write_report(method, rows, dataset, target, context, sap, seen)
+    return write_report(model, rows, dataset, target, context, sap, seen)
+
+
+def _method_of(folder: RunFolder, method: str | type[Method] | None) -> FoundMethod:
+    """The method of a run: by its name if the package has it, else as the caller gives it."""
+    recorded = folder.document.get("code")
+    if recorded is not None and method is None:
+        name, origin = folder.document["method"], folder.value("code", "origin")
+        raise ValueError(
+            f"{folder.path}: expected method= (--method FILE.py:{name}), because {name} is no method of the package; "
+            f"it was in {origin}, and code is never loaded only because a run folder names it"
+        )
+    found = resolve_method(folder.document["method"] if method is None else method)
+    check_code(found, recorded, str(folder.path))
+    if recorded is None and found.name != folder.document["method"]:
+        raise ValueError(f"{folder.path}: expected the method {folder.document['method']} of the run, got {found.name}")
+    return found
 
 
 def load_weights(method: Method, state: Mapping[str, Any], file: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 from typing import Any
+
+import torch
 
 from vltr_train.data.dataset import Dataset
 from vltr_train.method import Method, Stage, StepDecay
 
-__all__ = ["describe_epoch", "describe_schedule"]
+__all__ = ["describe_epoch", "describe_precision", "describe_schedule"]
 
 
 def describe_schedule(method: Method, stages: Sequence[Stage], dataset: Dataset, epochs_done: int) -> list[str]:
@@ -55,3 +58,24 @@ def describe_epoch(line: dict[str, Any]) -> str:
     """Return the results of an epoch as a line to print."""
     judged = "".join(f", {name} {line[name]:.4f}" for name in ("mAP", "mAP_tail") if name in line)
     return f"epoch {line['epoch']} ({line['stage']}): loss {line['loss']:.5f}{judged}, {line['seconds']:.1f} s"
+
+
+def describe_precision(precision: str, device: torch.device) -> list[str]:
+    """Return a sentence if a CPU computes a 16-bit precision without instructions for it, which is slow.
+
+    Args:
+        precision: "float32", "bfloat16" or "float16".
+        device: The device of the training.
+    """
+    instructions = {
+        "bfloat16": ("_is_avx512_bf16_supported", "_is_amx_tile_supported"),
+        "float16": ("_is_amx_fp16_supported",),
+    }
+    checks = [getattr(torch.cpu, name, None) for name in instructions.get(precision, ())]
+    known = [check for check in checks if check is not None]  # an older torch has fewer of them
+    # Another architecture has other instructions.
+    if device.type != "cpu" or platform.machine() not in ("x86_64", "AMD64") or len(known) < len(checks):
+        return []
+    if not known or any(check() for check in known):
+        return []
+    return [f"precision: this CPU has no instructions for {precision}, so it may be slower than float32"]

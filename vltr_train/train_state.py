@@ -10,7 +10,7 @@ from torch import nn
 
 from vltr_eval._base.terminal import ProgressBar
 from vltr_train.data.loader import Loader
-from vltr_train.method import Stage
+from vltr_train.method import Method, Stage
 
 __all__ = ["StageRun", "TrainState"]
 
@@ -20,7 +20,8 @@ class TrainState:
     """Progress of a training; its fields are the keys of checkpoint.pt beside the weights.
 
     stage, epoch: the index of the stage, and the epochs done in it. total: the epochs done in all stages. best: mAP and
-    epoch of the best checkpoint. tensors: state of "method", "optimizer" and "scaler"; empty at the start of a stage.
+    epoch of the best checkpoint. tensors: the state of "method", "scaler" and "optimizer" that was loaded from a
+    checkpoint, until it is in use; a checkpoint of the end of a stage has no optimizer.
     """
 
     stage: int = 0
@@ -36,8 +37,18 @@ class TrainState:
         tensors = {name: value for name, value in saved.items() if name not in cls.PROGRESS}
         return cls(**{name: saved[name] for name in cls.PROGRESS}, tensors=tensors)
 
-    def to_checkpoint(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.PROGRESS} | self.tensors
+    def to_checkpoint(self, method: Method, run: StageRun) -> dict[str, Any]:
+        """Return what checkpoint.pt holds after an epoch of a stage."""
+        parts: dict[str, Any] = {"method": method, "scaler": run.scaler}
+        if self.epoch < run.stage.epochs:  # the next stage has another optimizer, so nothing reads a finished one's
+            parts["optimizer"] = run.optimizer
+        return {name: getattr(self, name) for name in self.PROGRESS} | {
+            name: part.state_dict() for name, part in parts.items()
+        }
+
+    def to_best(self, method: Method) -> dict[str, Any]:
+        """Return what best.pt holds if the method is the best now."""
+        return {"method": method.state_dict(), **(self.best or {})}
 
 
 @dataclass

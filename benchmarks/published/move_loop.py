@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
 DRAWS = 5  # sets of frames a sample: two queries, the keys, two views of the codebook
+HIDDEN = 2048  # units before the classifier, for every D
 
 
 class SelfAttentive(nn.Module):
@@ -81,14 +82,14 @@ class Aggregators(nn.Module):
     def __init__(self, dim: int, dropout: float, attention_dropout: float) -> None:
         super().__init__()
         self.psa, self.codebook = SelfAttentive(dim, attention_dropout), CodebookAttentive(dim)
-        self.hidden = nn.Sequential(nn.Linear(dim + 1024, dim), nn.ReLU(), nn.Dropout(dropout))
+        self.hidden = nn.Sequential(nn.Linear(dim + 1024, HIDDEN), nn.ReLU(), nn.Dropout(dropout))
 
 
 class Model(nn.Module):
     def __init__(self, dim: int, num_classes: int, dropout: float = 0.5, attention_dropout: float = 0.1) -> None:
         super().__init__()
         self.aggregator = Aggregators(dim, dropout, attention_dropout)
-        self.classifier = nn.Linear(dim, num_classes)
+        self.classifier = nn.Linear(HIDDEN, num_classes)
 
 
 def class_constants(

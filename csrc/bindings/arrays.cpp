@@ -187,11 +187,18 @@ py::capsule export_as(const SharedArray& array, const std::optional<cuda::Stream
     std::vector<std::int64_t> strides;
     Managed managed{};
 
-    // The memory is freed in the order of the array's stream, which therefore waits for the consumer's work.
+    // The memory is freed in the order of the array's stream, which therefore waits for the consumer's work. A stream
+    // that the consumer made may be destroyed by now, with work still on it, and the per-thread stream may be that of
+    // another thread. So only the legacy default stream can be waited for alone.
     ~Export() {
       try {
-        if (consumer) cuda::wait_for(array->stream(), *consumer);
-      } catch (const cuda::Error&) {  // the consumer's stream no longer exists, so it has no work
+        if (!consumer) return;
+        if (consumer->handle == 1) {
+          cuda::wait_for(array->stream(), *consumer);
+        } else {
+          cuda::synchronize_device(array->stream().device);
+        }
+      } catch (const cuda::Error&) {  // the process ends, or a kernel failed, and later calls will say so
       }
     }
   };

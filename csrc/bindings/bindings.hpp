@@ -120,6 +120,7 @@ void bind_arrays(py::module_& module);
 void bind_bootstrap(py::module_& module);
 void bind_boxes(py::module_& module);
 void bind_cuda(py::module_& module);
+void bind_emulator(py::module_& module);  // in the emulated build
 void bind_curves(py::module_& module);
 void bind_details(py::module_& module);
 void bind_effects(py::module_& module);
@@ -130,5 +131,6 @@ void bind_ranked_lists(py::module_& module);
 void bind_running(py::module_& module);
 void bind_tables(py::module_& module);
 void bind_unknown(py::module_& module);
+void bind_vlad(py::module_& module);
 
 }  // namespace vltr

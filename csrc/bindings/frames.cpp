@@ -1,37 +1,12 @@
 // The gathers and draws of vltr_train. Outputs are tensors that Python allocates in the caller's library.
-#include <initializer_list>
 #include <variant>
 
-#include "bindings/bindings.hpp"
-#include "core/tensor.hpp"
+#include "bindings/tensors.hpp"
 #include "cpu/frames.hpp"
 #include "cuda/frames.hpp"
 
 namespace vltr {
 namespace {
-
-using MaybeTensor = std::optional<Tensor>;
-
-// Runs an operation on the device of its tensors. on_device is generic, so a build without CUDA does not compile it.
-template <class OnCpu, class OnDevice>
-void run_on_device_of(const Tensor& tensor, int threads, const OnCpu& on_cpu, const OnDevice& on_device) {
-  if (!tensor.on_device()) return Call(threads, py::none())(on_cpu);
-#ifdef VLTR_HAVE_CUDA
-  const py::gil_scoped_release release;
-  on_device(cuda::Stream{tensor.device, tensor.stream});
-#else
-  static_cast<void>(on_device);
-  throw py::value_error("tensor: expected one in CPU memory, got one on a device");
-#endif
-}
-
-void expect(bool valid, const char* message) {
-  if (!valid) throw py::value_error(message);
-}
-
-bool has_shape(const Tensor& tensor, std::initializer_list<std::int64_t> shape) {
-  return std::equal(shape.begin(), shape.end(), tensor.shape.begin(), tensor.shape.end());
-}
 
 bool is_float(DType dtype) { return dtype >= DType::kFloat16; }
 bool is_index(DType dtype) { return dtype > DType::kBool && dtype < DType::kFloat16; }
@@ -40,7 +15,6 @@ bool is_index(DType dtype) { return dtype > DType::kBool && dtype < DType::kFloa
 bool has_whole_frames(const Tensor& tensor) {
   return is_float(tensor.dtype) && (tensor.shape.back() == 1 || tensor.strides.back() == size_of(tensor.dtype));
 }
-bool is_output(const Tensor& tensor, DType dtype) { return tensor.dtype == dtype && tensor.contiguous(); }
 
 Column column_of(const Tensor& tensor) { return {tensor.data, tensor.strides[0], tensor.dtype}; }
 Grid grid_of(const Tensor& tensor) { return {tensor.data, tensor.strides[0], tensor.strides[1], tensor.dtype}; }

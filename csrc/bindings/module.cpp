@@ -33,6 +33,7 @@ PYBIND11_MODULE(_core, module) {
   });
 
   bind_unknown(module);
+  bind_vlad(module);
   py::class_<Matrix>(module, "Matrix",
                      "A borrowed (N, C) matrix: row shards of one dtype. The caller keeps the memory alive.")
       .def(py::init([](int dtype, std::int64_t cols) {
@@ -66,6 +67,9 @@ PYBIND11_MODULE(_core, module) {
   bind_evaluation(module);
 #if defined(VLTR_HAVE_CUDA)
   bind_cuda(module);
+#endif
+#if defined(VLTR_CUDA_EMULATED)
+  bind_emulator(module);
 #endif
   bind_frames(module);
   bind_records(module);

@@ -132,6 +132,11 @@ void synchronize(const Stream& stream) {
   check(cudaStreamSynchronize(native(stream)), "waiting for a stream");
 }
 
+void synchronize_device(int device) {
+  const DeviceGuard guard(device);
+  check(cudaDeviceSynchronize(), "waiting for a device");
+}
+
 Stream library_stream(int device) {
   DeviceState& state = device_at(device);
   std::call_once(state.stream_made, [&] {

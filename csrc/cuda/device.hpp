@@ -47,6 +47,9 @@ Stream library_stream(int device);
 // Waits until all work of the stream is done. Throws Error if one of its kernels failed.
 void synchronize(const Stream& stream);
 
+// Waits until all work of the device is done, also that of streams that were destroyed.
+void synchronize_device(int device);
+
 // A point in the work of a stream: all work before the construction of the event.
 class Event {
  public:

@@ -1,20 +1,27 @@
 #include "runtime_api.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <new>
 #include <set>
+#include <vector>
 
-struct CUevent_st {};
+#include "deferred_work.hpp"
+#include "fiber.hpp"
+
+struct CUevent_st {
+  bool recorded = false;
+  vltr::emulator::WorkPtr work;  // all work before the event; null if it was done at once
+};
 struct CUmemPoolHandle_st {
   int device;
 };
-struct CUstream_st {
-  int device;
-};
+struct CUstream_st : vltr::emulator::WorkQueue {};
 
 namespace vltr::emulator {
 namespace {
@@ -24,6 +31,8 @@ constexpr int kMultiprocessors = 4;  // kernels that size their grid by it get m
 constexpr std::size_t kSharedLimit = 227 * 1024;
 constexpr std::size_t kSharedUnlessRaised = 48 * 1024;
 constexpr std::align_val_t kAlignment{256};  // cudaMalloc's
+constexpr int kUninitialized = 0xCD;
+constexpr int kFreed = 0xDD;
 
 thread_local cudaError_t last_error = cudaSuccess;
 thread_local int current_device = 0;
@@ -64,7 +73,9 @@ struct Registry {
   std::mutex mutex;
   std::map<std::uintptr_t, Allocation> allocations;
   std::size_t used[kMaxDevices] = {};
+  std::map<std::uintptr_t, std::size_t> pinned;  // page-locked host memory
   std::set<cudaStream_t> streams;
+  std::set<cudaStream_t> ended;  // streams that were destroyed; no handle is given out twice
   std::set<cudaEvent_t> events;
   std::set<cudaMemPool_t> pools;
   std::map<const void*, std::size_t> shared_limits;  // of kernels with a raised limit
@@ -77,6 +88,11 @@ struct Registry {
     if (after == allocations.begin()) return allocations.end();
     --after;
     return begin < after->first + after->second.bytes ? after : allocations.end();
+  }
+  bool is_pinned(const void* address) {
+    const auto begin = reinterpret_cast<std::uintptr_t>(address);
+    const auto after = pinned.upper_bound(begin);
+    return after != pinned.begin() && begin < std::prev(after)->first + std::prev(after)->second;
   }
   // False if a range begins in an allocation and ends beyond it.
   bool fits(const void* address, std::size_t bytes) {
@@ -96,11 +112,89 @@ Registry& registry() {
   return *all;
 }
 
+bool is_deferring() { return DeferredWork::order() != DeferOrder::kAtOnce; }
+
 // Checks a call that adds work to a stream.
 cudaError_t check_stream(cudaStream_t stream) {
   if (!is_device(current_device)) return cudaErrorNoDevice;
   const std::lock_guard<std::mutex> lock(registry().mutex);
-  return registry().exists(stream) ? cudaSuccess : cudaErrorInvalidResourceHandle;
+  if (registry().exists(stream)) return cudaSuccess;
+  // CUDA does not promise an error, and the library ignores errors when it frees memory.
+  if (is_deferring() && registry().ended.count(stream) != 0) stop("a stream was used after it was destroyed", stream);
+  return cudaErrorInvalidResourceHandle;
+}
+
+WorkQueue* new_default_stream(int device, bool is_legacy) {
+  auto* const made = new WorkQueue{device, !is_legacy, is_legacy, nullptr};
+  DeferredWork::all().add(*made);
+  return made;
+}
+
+// The work of a stream that exists. The default streams belong to the current device.
+WorkQueue& queue_of(cudaStream_t stream) {
+  if (stream == cudaStreamPerThread) {
+    static thread_local WorkQueue* of_thread[kMaxDevices] = {};
+    WorkQueue*& found = of_thread[current_device];
+    if (found == nullptr) found = new_default_stream(current_device, false);
+    return *found;
+  }
+  if (stream != nullptr && stream != cudaStreamLegacy) return *stream;
+  static std::mutex mutex;
+  static WorkQueue* legacy[kMaxDevices] = {};
+  const std::lock_guard<std::mutex> lock(mutex);
+  WorkQueue*& found = legacy[current_device];
+  if (found == nullptr) found = new_default_stream(current_device, true);
+  return *found;
+}
+
+void issue(cudaStream_t stream, std::function<void()> run) {
+  DeferredWork::all().issue(queue_of(stream), std::move(run));
+}
+
+bool has_address_sanitizer() { return __asan_poison_memory_region != nullptr; }
+
+// Freed memory that is not given out again for a while, so that late accesses meet it. AddressSanitizer has its own.
+class FreedMemory {
+ public:
+  static FreedMemory& all() {
+    static auto* const freed = new FreedMemory;
+    return *freed;
+  }
+  void add(void* address, std::size_t bytes) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    kept_.emplace_back(static_cast<unsigned char*>(address), bytes);
+    bytes_ += bytes;
+    constexpr std::size_t kMost = std::size_t{64} << 20;
+    while (bytes_ > kMost) {
+      check(kept_.front());
+      bytes_ -= kept_.front().second;
+      ::operator delete(kept_.front().first, kAlignment);
+      kept_.pop_front();
+    }
+  }
+  void check_all() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (const Block& block : kept_) check(block);
+  }
+
+ private:
+  using Block = std::pair<unsigned char*, std::size_t>;
+  static void check(const Block& block) {
+    const unsigned char* const begin = block.first;
+    const unsigned char* const end = begin + block.second;
+    const unsigned char* const changed = std::find_if(begin, end, [](unsigned char byte) { return byte != kFreed; });
+    if (changed != end) stop("device memory was written after it was freed", changed);
+  }
+
+  std::mutex mutex_;
+  std::deque<Block> kept_;
+  std::size_t bytes_ = 0;
+};
+
+void release_memory(void* address, std::size_t bytes, bool deferred) {
+  std::memset(address, kFreed, bytes);
+  if (deferred && !has_address_sanitizer()) return FreedMemory::all().add(address, bytes);
+  ::operator delete(address, kAlignment);
 }
 
 }  // namespace
@@ -112,8 +206,10 @@ std::int64_t live_bytes() {
   return static_cast<std::int64_t>(bytes);
 }
 
+std::size_t pending_work() { return DeferredWork::all().pending(); }
+
 cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, void (*call)(const void* arguments),
-                   const void* arguments) {
+                   std::shared_ptr<const void> arguments) {
   const dim3& grid = config.gridDim;
   const dim3& block = config.blockDim;
   if (const cudaError_t error = check_stream(config.stream); error != cudaSuccess) return result(error);
@@ -135,7 +231,8 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, void (*
       return cudaSuccess;
     }
   }
-  run({grid, block, config.dynamicSmemBytes, call, arguments});
+  const std::size_t shared_bytes = config.dynamicSmemBytes;
+  issue(config.stream, [=] { run({grid, block, shared_bytes, call, arguments.get()}); });
   return cudaSuccess;
 }
 
@@ -247,23 +344,36 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   return result(cudaErrorInvalidValue);
 }
 
+cudaError_t cudaDeviceSynchronize() {
+  if (!is_device(current_device)) return result(cudaErrorNoDevice);
+  DeferredWork::all().finish_all();
+  FreedMemory::all().check_all();
+  const std::lock_guard<std::mutex> lock(registry().mutex);
+  const bool failed = !registry().failed.empty();
+  registry().failed.clear();
+  return result(failed ? cudaErrorLaunchFailure : cudaSuccess);
+}
+
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   if (flags > cudaStreamNonBlocking) return result(cudaErrorInvalidValue);
+  *stream = new CUstream_st{{current_device, flags != cudaStreamNonBlocking, false, nullptr}};
+  if (flags != cudaStreamNonBlocking) DeferredWork::all().add(**stream);
   const std::lock_guard<std::mutex> lock(registry().mutex);
-  *stream = new CUstream_st{current_device};
   registry().streams.insert(*stream);
   return cudaSuccess;
 }
 
+// Work on the stream is still done, as in CUDA.
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   const std::lock_guard<std::mutex> lock(registry().mutex);
   if (registry().streams.erase(stream) == 0) return result(cudaErrorInvalidResourceHandle);
-  delete stream;
+  registry().ended.insert(stream);
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   if (const cudaError_t error = check_stream(stream); error != cudaSuccess) return result(error);
+  DeferredWork::all().finish_stream(queue_of(stream));
   const std::lock_guard<std::mutex> lock(registry().mutex);
   return result(registry().failed.erase(stream) != 0 ? cudaErrorLaunchFailure : cudaSuccess);
 }
@@ -277,17 +387,35 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   if (const cudaError_t error = check_stream(stream); error != cudaSuccess) return result(error);
+  const WorkPtr work = DeferredWork::all().issue(queue_of(stream), nullptr, true);
   const std::lock_guard<std::mutex> lock(registry().mutex);
-  return result(registry().events.count(event) != 0 ? cudaSuccess : cudaErrorInvalidResourceHandle);
+  if (registry().events.count(event) == 0) return result(cudaErrorInvalidResourceHandle);
+  *event = {true, work};
+  return cudaSuccess;
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
-  return cudaEventRecord(event, stream);  // the same checks; there is nothing to wait for
+  if (const cudaError_t error = check_stream(stream); error != cudaSuccess) return result(error);
+  WorkPtr work;
+  {
+    const std::lock_guard<std::mutex> lock(registry().mutex);
+    if (registry().events.count(event) == 0) return result(cudaErrorInvalidResourceHandle);
+    // CUDA waits for nothing then, which nobody means.
+    if (is_deferring() && !event->recorded) stop("a stream waits for an event that was never recorded", event);
+    work = event->work;
+  }
+  DeferredWork::all().issue(queue_of(stream), nullptr, true, work);
+  return cudaSuccess;
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t event) {
-  const std::lock_guard<std::mutex> lock(registry().mutex);
-  return result(registry().events.count(event) != 0 ? cudaSuccess : cudaErrorInvalidResourceHandle);
+  WorkPtr work;
+  {
+    const std::lock_guard<std::mutex> lock(registry().mutex);
+    if (registry().events.count(event) == 0) return result(cudaErrorInvalidResourceHandle);
+    work = event->work;
+  }
+  return result(DeferredWork::all().progress(work) ? cudaSuccess : cudaErrorNotReady);
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
@@ -315,30 +443,67 @@ cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr, void*) 
 
 cudaError_t cudaMallocFromPoolAsync(void** address, std::size_t bytes, cudaMemPool_t pool, cudaStream_t stream) {
   if (const cudaError_t error = check_stream(stream); error != cudaSuccess) return result(error);
-  const std::lock_guard<std::mutex> lock(registry().mutex);
-  if (bytes == 0 || registry().pools.count(pool) == 0) return result(cudaErrorInvalidValue);
-  std::size_t& used = registry().used[pool->device];
-  const std::size_t limit = memory_limit();
-  if (used > limit || bytes > limit - used) return result(cudaErrorMemoryAllocation);
-  *address = ::operator new(bytes, kAlignment, std::nothrow);
-  if (*address == nullptr) return result(cudaErrorMemoryAllocation);
-  constexpr int kUninitialized = 0xCD;
-  std::memset(*address, kUninitialized, bytes);
-  registry().allocations[reinterpret_cast<std::uintptr_t>(*address)] = {bytes, pool->device};
-  used += bytes;
+  void* memory = nullptr;
+  {
+    const std::lock_guard<std::mutex> lock(registry().mutex);
+    if (bytes == 0 || registry().pools.count(pool) == 0) return result(cudaErrorInvalidValue);
+    std::size_t& used = registry().used[pool->device];
+    const std::size_t limit = memory_limit();
+    if (used > limit || bytes > limit - used) return result(cudaErrorMemoryAllocation);
+    memory = ::operator new(bytes, kAlignment, std::nothrow);
+    if (memory == nullptr) return result(cudaErrorMemoryAllocation);
+    registry().allocations[reinterpret_cast<std::uintptr_t>(memory)] = {bytes, pool->device};
+    used += bytes;
+  }
+  *address = memory;
+  // Before its turn in the stream the memory belongs to nobody.
+  const bool poisoned = is_deferring() && has_address_sanitizer();
+  if (poisoned) __asan_poison_memory_region(memory, bytes);
+  const auto fill = [=] {
+    if (poisoned) __asan_unpoison_memory_region(memory, bytes);
+    std::memset(memory, kUninitialized, bytes);
+  };
+  DeferredWork::all().issue(queue_of(stream), fill, true);
   return cudaSuccess;
 }
 
 cudaError_t cudaFreeAsync(void* address, cudaStream_t stream) {
   if (const cudaError_t error = check_stream(stream); error != cudaSuccess) return result(error);
+  std::size_t bytes = 0;
+  {
+    const std::lock_guard<std::mutex> lock(registry().mutex);
+    const auto found = registry().allocations.find(reinterpret_cast<std::uintptr_t>(address));
+    if (found == registry().allocations.end()) stop("freed what is not allocated", address);
+    bytes = found->second.bytes;
+    registry().used[found->second.device] -= bytes;
+    registry().allocations.erase(found);
+  }
+  DeferredWork& work = DeferredWork::all();
+  const bool deferred = is_deferring();
+  const WorkPtr freed = work.issue(queue_of(stream), [=] { release_memory(address, bytes, deferred); }, true);
+  // The next owner may get the memory early, while other streams are late.
+  if (deferred && work.choose(true)) work.finish(freed);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void** address, std::size_t bytes) {
+  *address = ::operator new(bytes, kAlignment, std::nothrow);
+  if (*address == nullptr) return result(cudaErrorMemoryAllocation);
   const std::lock_guard<std::mutex> lock(registry().mutex);
-  const auto found = registry().allocations.find(reinterpret_cast<std::uintptr_t>(address));
-  if (found == registry().allocations.end()) stop("freed what is not allocated", address);
-  constexpr int kFreed = 0xDD;
-  std::memset(address, kFreed, found->second.bytes);
-  registry().used[found->second.device] -= found->second.bytes;
-  registry().allocations.erase(found);
-  ::operator delete(address, kAlignment);
+  registry().pinned[reinterpret_cast<std::uintptr_t>(*address)] = bytes;
+  return cudaSuccess;
+}
+
+cudaError_t cudaFreeHost(void* address) {
+  std::size_t bytes = 0;
+  {
+    const std::lock_guard<std::mutex> lock(registry().mutex);
+    const auto found = registry().pinned.find(reinterpret_cast<std::uintptr_t>(address));
+    if (found == registry().pinned.end()) return result(cudaErrorInvalidValue);
+    bytes = found->second;
+    registry().pinned.erase(found);
+  }
+  release_memory(address, bytes, is_deferring());
   return cudaSuccess;
 }
 
@@ -353,20 +518,33 @@ cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
 
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* address) {
   const std::lock_guard<std::mutex> lock(registry().mutex);
+  auto* const same = const_cast<void*>(address);
   const auto found = registry().find(address);
-  const int device = found == registry().allocations.end() ? 0 : found->second.device;
-  auto* same = const_cast<void*>(address);
-  *attributes = {address == nullptr ? cudaMemoryTypeUnregistered : cudaMemoryTypeDevice, device, same, same};
+  if (found != registry().allocations.end()) {
+    *attributes = {cudaMemoryTypeDevice, found->second.device, same, same};
+  } else if (registry().is_pinned(address)) {
+    *attributes = {cudaMemoryTypeHost, current_device, same, same};
+  } else {
+    *attributes = {cudaMemoryTypeUnregistered, -1, nullptr, same};
+  }
   return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
   if (const cudaError_t error = check_stream(stream); error != cudaSuccess) return result(error);
+  bool pageable = kind == cudaMemcpyHostToDevice;
   {
     const std::lock_guard<std::mutex> lock(registry().mutex);
     if (!registry().fits(to, bytes) || !registry().fits(from, bytes)) return result(cudaErrorInvalidValue);
+    pageable = pageable && !registry().is_pinned(from);
   }
-  std::memcpy(to, from, bytes);
+  if (pageable && is_deferring()) {
+    const auto* const first = static_cast<const std::byte*>(from);
+    const auto staged = std::make_shared<std::vector<std::byte>>(first, first + bytes);
+    issue(stream, [=] { std::memcpy(to, staged->data(), bytes); });
+  } else {
+    issue(stream, [=] { std::memcpy(to, from, bytes); });
+  }
   return cudaSuccess;
 }
 
@@ -376,7 +554,7 @@ cudaError_t cudaMemsetAsync(void* address, int byte, std::size_t bytes, cudaStre
     const std::lock_guard<std::mutex> lock(registry().mutex);
     if (!registry().fits(address, bytes)) return result(cudaErrorInvalidValue);
   }
-  std::memset(address, byte, bytes);
+  issue(stream, [=] { std::memset(address, byte, bytes); });
   return cudaSuccess;
 }
 

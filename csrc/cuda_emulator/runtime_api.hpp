@@ -1,8 +1,10 @@
-// The functions of CUDA's host API that the project uses. Streams are synchronous: work is done when its call returns.
+// The functions of CUDA's host API that the project and its tests use. Work is done when its call returns, unless
+// VLTR_EMULATOR_DEFER is set.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -43,6 +45,7 @@ cudaError_t cudaRuntimeGetVersion(int* version);
 cudaError_t cudaGetDeviceCount(int* count);
 cudaError_t cudaGetDevice(int* device);
 cudaError_t cudaSetDevice(int device);
+cudaError_t cudaDeviceSynchronize();
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
 
 // Streams and events
@@ -97,7 +100,10 @@ cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribut
 cudaError_t cudaMallocFromPoolAsync(void** address, std::size_t bytes, cudaMemPool_t pool, cudaStream_t stream);
 cudaError_t cudaFreeAsync(void* address, cudaStream_t stream);
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total);
-// All memory counts as device memory, so that tests can use any. Memory that was not allocated here is on device 0.
+// Page-locked memory. A copy from other host memory takes the bytes before it returns; one from page-locked memory
+// takes them when it runs. A copy to any host memory is done when the stream was waited for.
+cudaError_t cudaMallocHost(void** address, std::size_t bytes);
+cudaError_t cudaFreeHost(void* address);
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* address);
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream = nullptr);
@@ -107,6 +113,9 @@ namespace vltr::emulator {
 
 // Bytes of allocated device memory on all devices; 0 if nothing leaks.
 std::int64_t live_bytes();
+
+// Pieces of work that were issued and have not run yet.
+std::size_t pending_work();
 
 }  // namespace vltr::emulator
 
@@ -125,7 +134,7 @@ struct cudaLaunchConfig_t {
 namespace vltr::emulator {
 
 cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, void (*call)(const void* arguments),
-                   const void* arguments);
+                   std::shared_ptr<const void> arguments);
 
 }  // namespace vltr::emulator
 
@@ -134,10 +143,10 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
                                Arguments&&... arguments) {
   static_assert((std::is_trivially_copyable_v<Parameters> && ...), "parameters reach a device as bytes");
   using Values = std::tuple<void (*)(Parameters...), Parameters...>;
-  const Values values(kernel, std::forward<Arguments>(arguments)...);
+  auto values = std::make_shared<const Values>(kernel, std::forward<Arguments>(arguments)...);
   const auto call = [](const void* given) {
     Values copy = *static_cast<const Values*>(given);  // a kernel may change its parameters
     std::apply([](auto* function, auto&... parameters) { function(parameters...); }, copy);
   };
-  return vltr::emulator::launch(*config, reinterpret_cast<const void*>(kernel), call, &values);
+  return vltr::emulator::launch(*config, reinterpret_cast<const void*>(kernel), call, std::move(values));
 }

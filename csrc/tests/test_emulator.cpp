@@ -6,6 +6,7 @@
 #include <cstring>
 #include <functional>
 #include <numeric>
+#include <stdexcept>
 #include <thread>
 
 #include "tests/check.hpp"
@@ -679,6 +680,297 @@ void address_sanitizer_finds_overruns() {
   CHECK(!memory.clean && memory.says("heap-buffer-overflow") && memory.says("write_beyond_memory"));
 }
 
+// Deferred mode. Each order of work is one that a device may choose.
+
+constexpr const char* kDeferOrders[] = {"forward", "reverse", "1", "2", "3", "20250101"};
+
+void in_every_deferred_order(const std::function<void()>& run) {
+  for (const char* order : kDeferOrders) {
+    trying = std::string("deferred, order ") + order;
+    const Setting setting("VLTR_EMULATOR_DEFER", order);
+    run();
+    CHECK(cudaDeviceSynchronize() == cudaSuccess && vltr::emulator::pending_work() == 0);
+  }
+}
+
+cudaStream_t new_stream(unsigned flags = cudaStreamNonBlocking) {
+  cudaStream_t stream = nullptr;
+  CHECK(cudaStreamCreateWithFlags(&stream, flags) == cudaSuccess);
+  return stream;
+}
+
+cudaEvent_t new_event() {
+  cudaEvent_t event = nullptr;
+  CHECK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming) == cudaSuccess);
+  return event;
+}
+
+constexpr int kCount = 1000;
+constexpr std::size_t kBytes = kCount * sizeof(int);
+
+__global__ void add_to_each(const int* from, int* to, int count, int number) {
+  const auto i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i < count) to[i] = from[i] + number;
+}
+
+void add_on(cudaStream_t stream, const int* from, int* to, int number) {
+  cudaLaunchConfig_t config{};
+  config.gridDim = 4;
+  config.blockDim = 256;
+  config.stream = stream;
+  CHECK(cudaLaunchKernelEx(&config, add_to_each, from, to, int{kCount}, number) == cudaSuccess);
+}
+
+// Device memory of kCount ints, which two streams use.
+struct TwoStreams {
+  cudaMemPool_t pool = new_pool();
+  cudaStream_t first = new_stream();
+  cudaStream_t second = new_stream();
+  int* from = allocate(first);
+  int* to = allocate(second);
+
+  int* allocate(cudaStream_t stream) const {
+    void* memory = nullptr;
+    CHECK(cudaMallocFromPoolAsync(&memory, kBytes, pool, stream) == cudaSuccess);
+    CHECK(cudaStreamSynchronize(stream) == cudaSuccess);
+    return static_cast<int*>(memory);
+  }
+  // The sum of `memory`, read on a stream and waited for.
+  static long long sum_on(cudaStream_t stream, const int* memory) {
+    std::vector<int> host(kCount, -1);
+    CHECK(cudaMemcpyAsync(host.data(), memory, kBytes, cudaMemcpyDeviceToHost, stream) == cudaSuccess);
+    CHECK(cudaStreamSynchronize(stream) == cudaSuccess);
+    return std::accumulate(host.begin(), host.end(), 0ll);
+  }
+};
+
+void fill(cudaStream_t stream, int* memory, int number) {
+  const std::vector<int> values(kCount, number);
+  CHECK(cudaMemcpyAsync(memory, values.data(), kBytes, cudaMemcpyHostToDevice, stream) == cudaSuccess);
+}
+
+long long with_event() {
+  const TwoStreams on;
+  const cudaEvent_t event = new_event();
+  fill(on.first, on.from, 5);
+  add_on(on.first, on.from, on.from, 1);
+  CHECK(cudaEventRecord(event, on.first) == cudaSuccess);
+  CHECK(cudaStreamWaitEvent(on.second, event) == cudaSuccess);
+  CHECK(cudaEventDestroy(event) == cudaSuccess);  // the wait remains
+  add_on(on.second, on.from, on.to, 1);
+  return TwoStreams::sum_on(on.second, on.to);
+}
+
+void events_order_streams() {
+  CHECK(with_event() == 7 * kCount);
+  in_every_deferred_order([] { CHECK(with_event() == 7 * kCount); });
+}
+
+void work_runs_when_something_waits() {
+  const Setting setting("VLTR_EMULATOR_DEFER", "forward");
+  const TwoStreams on;
+  const cudaEvent_t event = new_event();
+  fill(on.first, on.from, 5);
+  CHECK(cudaEventRecord(event, on.first) == cudaSuccess);
+  add_on(on.second, on.to, on.to, 1);
+  CHECK(vltr::emulator::pending_work() == 3);
+  CHECK(cudaStreamSynchronize(on.first) == cudaSuccess);
+  CHECK(vltr::emulator::pending_work() == 1 && cudaEventQuery(event) == cudaSuccess);
+  CHECK(cudaEventRecord(event, on.second) == cudaSuccess);
+  add_on(on.second, on.to, on.to, 1);
+  while (cudaEventQuery(event) == cudaErrorNotReady) cudaGetLastError();  // ends, as it does on a device
+  CHECK(vltr::emulator::pending_work() == 1);
+  CHECK(cudaDeviceSynchronize() == cudaSuccess && vltr::emulator::pending_work() == 0);
+}
+
+void work_left_over_runs_before_work_at_once() {
+  const TwoStreams on;
+  {
+    const Setting setting("VLTR_EMULATOR_DEFER", "forward");
+    fill(on.first, on.from, 5);
+  }
+  CHECK(TwoStreams::sum_on(on.second, on.from) == 5 * kCount);
+}
+
+// The legacy default stream is in order with streams, but not with those that were made to be apart.
+void the_legacy_stream_orders_other_streams() {
+  in_every_deferred_order([] {
+    const TwoStreams on;
+    const cudaStream_t blocking = new_stream(0);
+    for (const cudaStream_t stream : {blocking, cudaStreamPerThread}) {
+      fill(stream, on.from, 1);
+      add_on(nullptr, on.from, on.to, 1);
+      add_on(stream, on.to, on.from, 1);
+      CHECK(TwoStreams::sum_on(stream, on.from) == 3 * kCount);
+      fill(cudaStreamLegacy, on.to, 4);
+      CHECK(TwoStreams::sum_on(stream, on.to) == 4 * kCount);
+    }
+  });
+  const Setting setting("VLTR_EMULATOR_DEFER", "forward");
+  const TwoStreams on;
+  fill(nullptr, on.from, 1);
+  CHECK(TwoStreams::sum_on(on.second, on.from) != kCount);  // apart
+}
+
+void pageable_memory_is_taken_at_once_and_pinned_memory_is_not() {
+  const auto sum_after_change = [](bool pinned) {
+    const TwoStreams on;
+    std::vector<int> pageable(kCount, 2);
+    int* values = pageable.data();
+    if (pinned) {
+      void* memory = nullptr;
+      CHECK(cudaMallocHost(&memory, kBytes) == cudaSuccess);
+      values = static_cast<int*>(memory);
+      std::fill(values, values + kCount, 2);
+    }
+    CHECK(cudaMemcpyAsync(on.from, values, kBytes, cudaMemcpyHostToDevice, on.first) == cudaSuccess);
+    std::fill(values, values + kCount, 3);
+    const long long sum = TwoStreams::sum_on(on.first, on.from);
+    if (pinned) CHECK(cudaFreeHost(values) == cudaSuccess);
+    return sum;
+  };
+  CHECK(sum_after_change(false) == 2 * kCount && sum_after_change(true) == 2 * kCount);
+  in_every_deferred_order([&] { CHECK(sum_after_change(false) == 2 * kCount); });
+  const Setting setting("VLTR_EMULATOR_DEFER", "forward");
+  CHECK(sum_after_change(true) == 3 * kCount);
+}
+
+// Planted faults of streams. Each returns whether its result is right.
+
+bool read_freed_memory() {
+  const TwoStreams on;
+  fill(on.first, on.from, 5);
+  CHECK(cudaStreamSynchronize(on.first) == cudaSuccess);
+  add_on(on.second, on.from, on.to, 1);
+  CHECK(cudaFreeAsync(on.from, on.first) == cudaSuccess);  // does not wait for the second stream
+  return TwoStreams::sum_on(on.second, on.to) == 6 * kCount;
+}
+
+bool write_freed_memory() {
+  const TwoStreams on;
+  add_on(on.second, on.to, on.from, 1);
+  CHECK(cudaFreeAsync(on.from, on.first) == cudaSuccess);
+  return cudaDeviceSynchronize() == cudaSuccess;
+}
+
+bool use_memory_before_its_allocation() {
+  const TwoStreams on;
+  add_on(on.first, on.from, on.from, 1);
+  void* memory = nullptr;
+  CHECK(cudaMallocFromPoolAsync(&memory, kBytes, on.pool, on.first) == cudaSuccess);
+  auto* const late = static_cast<int*>(memory);
+  fill(on.second, late, 5);  // does not wait for the first stream
+  const long long sum = TwoStreams::sum_on(on.second, late);
+  CHECK(cudaStreamSynchronize(on.first) == cudaSuccess);
+  return sum == 5 * kCount && TwoStreams::sum_on(on.second, late) == sum;
+}
+
+bool miss_event() {
+  const TwoStreams on;
+  fill(on.first, on.from, 5);
+  add_on(on.second, on.from, on.to, 1);
+  return TwoStreams::sum_on(on.second, on.to) == 6 * kCount;
+}
+
+bool miss_event_before_reuse() {
+  const TwoStreams on;
+  fill(on.first, on.from, 5);
+  CHECK(cudaStreamSynchronize(on.first) == cudaSuccess);
+  add_on(on.first, on.from, on.to, 1);
+  fill(on.second, on.from, 9);  // the first stream still reads it
+  CHECK(cudaStreamSynchronize(on.second) == cudaSuccess);
+  return TwoStreams::sum_on(on.first, on.to) == 6 * kCount;
+}
+
+bool read_before_synchronizing() {
+  const TwoStreams on;
+  static std::vector<int> host(kCount);
+  std::fill(host.begin(), host.end(), -1);
+  fill(on.first, on.from, 5);
+  CHECK(cudaMemcpyAsync(host.data(), on.from, kBytes, cudaMemcpyDeviceToHost, on.first) == cudaSuccess);
+  return host[kCount - 1] == 5;
+}
+
+bool free_pinned_memory_early() {
+  const TwoStreams on;
+  void* memory = nullptr;
+  CHECK(cudaMallocHost(&memory, kBytes) == cudaSuccess);
+  std::fill_n(static_cast<int*>(memory), kCount, 5);
+  CHECK(cudaMemcpyAsync(on.from, memory, kBytes, cudaMemcpyHostToDevice, on.first) == cudaSuccess);
+  CHECK(cudaFreeHost(memory) == cudaSuccess);
+  return TwoStreams::sum_on(on.first, on.from) == 5 * kCount;
+}
+
+bool wait_before_recording() {
+  const TwoStreams on;
+  const cudaEvent_t event = new_event();
+  CHECK(cudaStreamWaitEvent(on.second, event) == cudaSuccess);
+  fill(on.first, on.from, 5);
+  CHECK(cudaEventRecord(event, on.first) == cudaSuccess);
+  add_on(on.second, on.from, on.to, 1);
+  return TwoStreams::sum_on(on.second, on.to) == 6 * kCount;
+}
+
+// As a destructor does that ignores errors. The memory leaks, which no result shows.
+bool free_on_a_destroyed_stream() {
+  const TwoStreams on;
+  CHECK(cudaStreamDestroy(on.first) == cudaSuccess);
+  if (cudaFreeAsync(on.from, on.first) != cudaSuccess) cudaGetLastError();
+  return true;
+}
+
+struct StreamFault {
+  const char* name;
+  bool (*run)();
+  const char* orders;   // in which it must show
+  const char* message;  // of the end of the process; null if the result is wrong without AddressSanitizer
+  const char* report;   // of AddressSanitizer; null if it has none
+};
+constexpr StreamFault kStreamFaults[] = {
+    {"memory freed while a kernel is queued", read_freed_memory, "forward reverse", nullptr, "heap-use-after-free"},
+    {"memory written after it was freed", write_freed_memory, "forward", "device memory was written after it was freed",
+     "heap-use-after-free"},
+    {"memory used before its allocation", use_memory_before_its_allocation, "forward", nullptr, "use-after-poison"},
+    {"an event is missing", miss_event, "forward", nullptr, nullptr},
+    {"an event is missing before memory is used again", miss_event_before_reuse, "forward", nullptr, nullptr},
+    {"a result is read early", read_before_synchronizing, "forward reverse", nullptr, nullptr},
+    {"page-locked memory is freed early", free_pinned_memory_early, "forward reverse", nullptr, "heap-use-after-free"},
+    {"an event is waited for before it is recorded", wait_before_recording, "forward reverse",
+     "a stream waits for an event that was never recorded", nullptr},
+    {"a stream is used after its end", free_on_a_destroyed_stream, "forward reverse",
+     "a stream was used after it was destroyed", nullptr},
+};
+
+// How the process of a fault ends: with "wrong result" where its result is not right.
+Ending end_of(const StreamFault& fault, const char* order) {
+  return in_child([&] {
+    if (order != nullptr) setenv("VLTR_EMULATOR_DEFER", order, 1);
+    if (!fault.run()) throw std::runtime_error("wrong result");
+  });
+}
+
+void faults_of_streams_show_in_deferred_mode_only() {
+  for (const StreamFault& fault : kStreamFaults) {
+    const Ending at_once = end_of(fault, nullptr);
+    trying = std::string(fault.name) + ", at once: " + at_once.message;
+    CHECK(at_once.clean);
+    for (const char* order : {"forward", "reverse"}) {
+      if (std::strstr(fault.orders, order) == nullptr) continue;
+      const Ending ending = end_of(fault, order);
+      const char* expected = kAddressSanitizer && fault.report != nullptr ? fault.report
+                             : fault.message != nullptr                   ? fault.message
+                                                                          : "wrong result";
+      trying = std::string(fault.name) + ", order " + order + ", expected '" + expected + "', got " + ending.message;
+      CHECK(!ending.clean && ending.says(expected));
+    }
+    // A seed shows a fault in some of its choices.
+    bool found = false;
+    for (int seed = 1; seed <= 12 && !found; ++seed) found = !end_of(fault, std::to_string(seed).c_str()).clean;
+    trying = std::string(fault.name) + ", in no order of 12 seeds";
+    CHECK(found);
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -688,6 +980,7 @@ int main() {
       {"thread_sanitizer_finds_races", thread_sanitizer_finds_races},
       {"address_sanitizer_finds_overruns", address_sanitizer_finds_overruns},
       {"memory_is_accounted_for", memory_is_accounted_for},
+      {"faults_of_streams_show_in_deferred_mode_only", faults_of_streams_show_in_deferred_mode_only},
       // These do not fork.
       {"every_thread_runs_once", every_thread_runs_once},
       {"orders_are_what_they_say", orders_are_what_they_say},
@@ -704,5 +997,11 @@ int main() {
       {"faults_are_injected", faults_are_injected},
       {"host_threads_launch_side_by_side", host_threads_launch_side_by_side},
       {"a_missing_barrier_depends_on_the_order", a_missing_barrier_depends_on_the_order},
+      {"events_order_streams", events_order_streams},
+      {"work_runs_when_something_waits", work_runs_when_something_waits},
+      {"work_left_over_runs_before_work_at_once", work_left_over_runs_before_work_at_once},
+      {"the_legacy_stream_orders_other_streams", the_legacy_stream_orders_other_streams},
+      {"pageable_memory_is_taken_at_once_and_pinned_memory_is_not",
+       pageable_memory_is_taken_at_once_and_pinned_memory_is_not},
   });
 }

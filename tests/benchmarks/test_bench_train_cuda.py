@@ -188,7 +188,7 @@ def test_memory_is_the_peak_of_the_last_epoch_beyond_what_was_there(monkeypatch)
 @pytest.mark.parametrize("name", all_methods())
 def test_on_a_device_methods_have_their_own_batches_and_clips(name):
     settings = short_settings(find_method(name), torch.device("cuda"), SHAPES["cuda"])
-    assert set(settings) <= {"epochs", "judge_epochs", "classifier_epochs", "expert2_epochs"}
+    assert set(settings) <= {"epochs", "judge_epochs", "classifier_epochs", "expert2_epochs", "scales_epochs"}
     assert set(settings.values()) == {method_steps.EPOCHS}
 
 

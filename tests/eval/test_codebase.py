@@ -31,7 +31,7 @@ SOURCES = {
         "python": ["vltr_eval/**/*.py"],
         "training": ["vltr_train/**/*.py"],
         "tests": ["tests/**/*.py"],
-        "benchmarks": ["benchmarks/**/*.py", "tools/*.py", "experiments/*.py", "examples/*.py"],
+        "benchmarks": ["benchmarks/**/*.py", "tools/**/*.py", "experiments/*.py", "examples/*.py"],
         "core": ["csrc/core/*"],
         "cpu": ["csrc/cpu/*"],
         "cuda": ["csrc/cuda/*"],

@@ -757,7 +757,8 @@ def test_train_counts_come_from_any_library_in_cpu_memory(waits):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_elements_are_read_as_python_numbers(device, dtype):
     values = np.array([[0, 1, 2], [3, 100, 1]]).astype(dtype)
-    core = borrow("a", on_device(values[:, ::-1], device)).core
+    array = on_device(values[:, ::-1], device)  # the core does not keep it
+    core = borrow("a", array).core
     for device in np.ndindex(2, 3):
         element = core.item(device)
         assert element == values[:, ::-1][device].item()
@@ -770,7 +771,8 @@ def test_elements_are_read_as_python_numbers(device, dtype):
 @pytest.mark.parametrize("dtype", [np.int64, np.uint64])
 def test_elements_of_64_bits_are_exact(device, dtype):
     values = np.array([np.iinfo(dtype).min, np.iinfo(dtype).max])
-    core = borrow("a", on_device(values, device)).core
+    array = on_device(values, device)
+    core = borrow("a", array).core
     assert [core.item((i,)) for i in range(2)] == values.tolist()
 
 

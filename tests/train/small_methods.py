@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from vltr_train.data.loader import Batch
-from vltr_train.data.samplers import InstanceSampler
 from vltr_train.method import Task
 from vltr_train.methods import find_method
+from vltr_train.samplers import InstanceSampler
 
 B, T, D, C = 8, 6, 8, 10
 COUNTS = np.array([600, 501, 500, 300, 150, 101, 100, 44, 7, 3])

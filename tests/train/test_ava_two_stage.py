@@ -13,11 +13,12 @@ pytest.importorskip("torch")
 
 import torch
 from short_runs import fit_with_stops, same, short_fit
-from small_methods import TASK, B, C, begin, make, make_batch
+from small_methods import COUNTS, TASK, B, C, D, begin, make, make_batch
 
 from vltr_train import aggregators
-from vltr_train.data.samplers import ClassSampler, InstanceSampler
+from vltr_train.method import Task
 from vltr_train.methods import all_methods, find_method
+from vltr_train.samplers import ClassSampler, InstanceSampler
 from vltr_train.settings import build_config
 
 NAME = "ava_two_stage"
@@ -328,8 +329,37 @@ def test_dropout_comes_before_the_last_layer_in_all_stages():
 def test_rates_of_the_paper_are_the_official_ones():
     config = build_config(find_method(NAME), "i3d-ava", {"protocol": "official"})
     stage = find_method(NAME)(config, TASK).stages()[-1]
-    assert (stage.rate(0), stage.rate(1), stage.clip_norm) == pytest.approx((1e-3, 1e-4, None))
-    assert config.select_on == "test"
+    assert (stage.rate(0), stage.rate(stage.epochs), stage.clip_norm) == pytest.approx((1e-3, 1e-4, None))
+    assert (config.select_on, config.classifier_videos) == ("test", "duplicated")
+
+
+def test_a_duplicated_set_has_as_many_videos_as_the_most_frequent_class_in_each():
+    """Count them: duplicate the videos of each class one by one, until it has as many as the most frequent one."""
+    most, videos = int(COUNTS.max()), 0
+    for count in COUNTS.tolist():
+        duplicated = list(range(count))
+        while len(duplicated) < most:
+            duplicated.append(duplicated[-count])
+        videos += len(duplicated)
+    expected = round(videos / COUNTS.sum())  # epochs of as many draws as there are videos, of one label each
+    assert expected > 1
+    for epochs in (1, 3):
+        settings = {"classifier_videos": "duplicated", "classifier_epochs": epochs}
+        stage = make(NAME, **settings).stages()[-1]
+        assert stage.epochs == epochs * expected
+        assert [stage.rate(at * stage.epochs) for at in (0, 0.5, 1)] == pytest.approx([0.1, 0.055, 0.01])
+        assert make(NAME, stage2_balance=False, **settings).stages()[-1].epochs == epochs
+    with_empty = Task(C, D, np.array([600, 0, 0, 0, 0, 0, 0, 0, 0, 600]), (500, 100))
+    assert make(NAME, with_empty, classifier_videos="duplicated").stages()[-1].epochs == 1
+
+
+def test_videolt_duplicated_takes_ten_epochs_of_its_videos():
+    counts = np.full(1004, 194)
+    counts[[0, -1]] = 1912, 44
+    counts[1:-1] += np.arange(1002) < 196_798 - counts.sum()  # the published sum, largest and smallest
+    assert counts.sum() == 196_798
+    stage = make(NAME, Task(1004, D, counts, (500, 100)), classifier_videos="duplicated").stages()[-1]
+    assert stage.epochs == round(1004 * 1912 / 196_798) == 10
 
 
 @pytest.mark.parametrize(("settings", "kind"), [({}, ClassSampler), ({"stage2_balance": False}, InstanceSampler)])
@@ -361,6 +391,7 @@ def test_the_rate_falls_linearly_with_every_step(tiny, tmp_path, monkeypatch, ep
         torch.optim.SGD, "step", lambda self, *rest: rates.append(self.param_groups[0]["lr"]) or step(self, *rest)
     )
     changes = {"classifier_epochs": epochs, "classifier_batch_size": batch_size, "stage1": "all", "epochs": 1}
+    changes["classifier_videos"] = "videos"
     short_fit(NAME, tiny, tmp_path / "run", protocol="official", **changes)
     assert rates == pytest.approx([1e-3 - (1e-3 - 1e-4) * number / steps for number in range(steps)])
 

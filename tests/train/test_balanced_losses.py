@@ -10,8 +10,8 @@ import torch
 from small_methods import COUNTS, TASK, C, begin, make, make_batch
 
 from vltr_train import losses
-from vltr_train.data.samplers import ClassSampler, InstanceSampler
 from vltr_train.method import Task
+from vltr_train.samplers import ClassSampler, InstanceSampler
 
 N = 900
 OF_VIDEOS = Task(TASK.num_classes, TASK.feature_dim, COUNTS, TASK.bounds, N)

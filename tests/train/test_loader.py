@@ -18,8 +18,8 @@ from vltr_eval.formats import InputError
 from vltr_train.data.dataset import TestSplit, TrainSplit, open_dataset
 from vltr_train.data.label_lists import LabelList
 from vltr_train.data.loader import Loader, derived_seed, resident_frames
-from vltr_train.data.samplers import ClassSampler, InstanceSampler
 from vltr_train.ops.frames import sample_frames
+from vltr_train.samplers import ClassSampler, InstanceSampler
 
 FRAMES = 5
 

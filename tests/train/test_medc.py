@@ -14,9 +14,9 @@ from small_methods import COUNTS, TASK, B, C, D, T, begin, make, make_batch, mak
 
 from vltr_eval._base.long_tail import VIDEOLT_TRAIN_TAIL, tail_counts
 from vltr_train.data.label_lists import LabelList
-from vltr_train.data.samplers import InstanceSampler
 from vltr_train.methods import medc
 from vltr_train.methods.medc import EXPERTS, MEDC, FrameMean, MEDCConfig, TemporalAttention
+from vltr_train.samplers import InstanceSampler
 
 WIDTH = 5  # d
 VIDEOLT_COUNTS = tail_counts(VIDEOLT_TRAIN_TAIL)

@@ -10,9 +10,9 @@ import torch
 from small_methods import COUNTS, TASK, B, C, D, T, begin, make, make_batch, make_batches
 
 from vltr_train.data.loader import Batch
-from vltr_train.data.samplers import ClassSampler, InstanceSampler
 from vltr_train.method import Task
 from vltr_train.methods.meid import MEID, Distillation, MEIDConfig, motion_features
+from vltr_train.samplers import ClassSampler, InstanceSampler
 from vltr_train.settings import build_config
 
 HEAD, TAIL = [0, 1], [6, 7, 8, 9]  # of COUNTS
@@ -72,10 +72,10 @@ def embedded(arrays, name, clips, norm="bn", training=False):
     ]
 
 
-def attention(arrays, name, clip, kind="sigmoid"):
+def attention(arrays, name, clip, kind="sigmoid", relu=True):
     scores = []
     for frame in clip:
-        hidden = [max(0.0, x) for x in linear(arrays, f"{name}.layers.0", frame)]
+        hidden = [max(0.0, x) if relu else x for x in linear(arrays, f"{name}.layers.0", frame)]
         scores += linear(arrays, f"{name}.layers.2", hidden)
     if kind == "sigmoid":
         return [1 / (1 + np.exp(-score)) for score in scores]
@@ -97,7 +97,7 @@ def frames_of_first(arrays, clips, config, training=False, name="expert1"):
     frames = embedded(arrays, f"{name}.embedding", clips, config.norm, training)
     if config.attention == "none":
         return frames, [None] * len(clips)
-    shares = [attention(arrays, f"{name}.attention", clip, config.attention) for clip in clips]
+    shares = [attention(arrays, f"{name}.attention", clip, config.attention, config.attention_relu) for clip in clips]
     return [times(*pair, config.weighted_mean) for pair in zip(shares, frames, strict=True)], shares
 
 
@@ -136,7 +136,7 @@ def textbook(method, clips, training=()):
     return logits
 
 
-def distilled(arrays, name, logits, over="units", head=HEAD, tail=TAIL):
+def distilled(arrays, name, logits, over="units", distance="mean", head=HEAD, tail=TAIL):
     necks = [
         [linear(arrays, f"{name}.distillation.{neck}_neck", [row[c] for c in classes]) for row in logits]
         for neck, classes in (("head", head), ("tail", tail))
@@ -146,7 +146,7 @@ def distilled(arrays, name, logits, over="units", head=HEAD, tail=TAIL):
         groups = neck if over == "units" else zip(*neck, strict=True)
         variances.append([sum((x - sum(g) / len(g)) ** 2 for x in g) / len(g) for g in map(list, groups)])
     gaps = [(one - other) ** 2 for one, other in zip(*variances, strict=True)]
-    return sum(gaps) / len(gaps)
+    return sum(gaps) / (len(gaps) if distance == "mean" else 1)
 
 
 def focal(logits, targets, gamma, classes=None):
@@ -177,12 +177,13 @@ def test_frame_embedding(norm, training):
     np.testing.assert_allclose(part(clips).detach().numpy(), expected, **CLOSE)
 
 
+@pytest.mark.parametrize("relu", [True, False])
 @pytest.mark.parametrize("kind", ["sigmoid", "softmax"])
-def test_frame_attention(kind):
-    method, clips = meid(attention=kind), make_batch().features
+def test_frame_attention(kind, relu):
+    method, clips = meid(attention=kind, attention_relu=relu), make_batch().features
     found = method.model["expert1"].attention(clips).detach().numpy()
     arrays = arrays_of(method)
-    expected = [attention(arrays, "expert1.attention", clip, kind) for clip in clips.double().numpy()]
+    expected = [attention(arrays, "expert1.attention", clip, kind, relu) for clip in clips.double().numpy()]
     np.testing.assert_allclose(found, expected, **CLOSE)
     assert found.shape == (B, T)
     assert found.std() > 0.01
@@ -199,12 +200,13 @@ def test_motion_has_a_row_for_each_frame_and_the_mean_last(num_frames):
     np.testing.assert_allclose(found, expected, **CLOSE)
 
 
+@pytest.mark.parametrize("distance", ["mean", "sum"])
 @pytest.mark.parametrize("over", ["units", "batch"])
-def test_distillation_compares_variances_of_necks(over):
-    method, logits = meid(variance_over=over), torch.randn(B, C) * 3
+def test_distillation_compares_variances_of_necks(over, distance):
+    method, logits = meid(variance_over=over, distance=distance), torch.randn(B, C) * 3
     for name in ("expert1", "expert2"):
         found = method.model[name].distillation(logits)
-        expected = distilled(arrays_of(method), name, logits.double().numpy(), over)
+        expected = distilled(arrays_of(method), name, logits.double().numpy(), over, distance)
         np.testing.assert_allclose(found.item(), expected, rtol=1e-4)
 
 
@@ -298,6 +300,7 @@ def test_dropout_is_the_aggregators_own_unless_said():
         {"class_balanced": False},
         {"second_expert": "copy"},
         {"motion": False, "weighted_mean": True},
+        {"attention_relu": False, "distance": "sum"},
     ],
     ids=str,
 )
@@ -311,7 +314,7 @@ def test_losses_of_both_stages(settings):
         classes = None if batch.classes is None or not config.mask_other_positives else batch.classes.tolist()
         expected = focal(sum(logits), batch.targets.numpy(), config.gamma, classes)
         if config.distillation:
-            term = distilled(arrays_of(method), name, logits[-1], config.variance_over)
+            term = distilled(arrays_of(method), name, logits[-1], config.variance_over, config.distance)
             assert config.distillation * term > 1e-3  # so that it shows
             expected += config.distillation * term
         np.testing.assert_allclose(method(batch).item(), expected, rtol=1e-4)
@@ -497,6 +500,9 @@ def test_defaults_are_those_of_the_paper():
         "mask_other_positives": True,
         "attention_dim": 512,
         "neck_dim": 256,
+        "train_frames": 60,
+        "attention_relu": True,
+        "distance": "mean",
     }
     assert {name: getattr(config, name) for name in expected} == expected
     for preset in ("r101-charadeslt", "r101-charadesegolt"):
@@ -537,6 +543,7 @@ def test_ablations_change_one_thing_each():
         ({"gamma": -1.0}, "gamma: expected at least 0, got -1.0"),
         ({"aggregator": "nonlinear"}, "aggregator: expected one of mean, netvlad, nextvlad, got 'nonlinear'"),
         ({"clip_scope": "classifier"}, "clip_scope: expected one of all, got 'classifier'"),
+        ({"distance": "max"}, "distance: expected one of mean, sum, got 'max'"),
         ({"norm": "gn"}, "norm: expected one of bn, ln, l2, got 'gn'"),
         (
             {"attention": "none"},

@@ -17,9 +17,10 @@ import vltr_eval
 from vltr_train import losses
 from vltr_train.aggregators import CLUSTERED
 from vltr_train.data.loader import Batch
-from vltr_train.data.samplers import ClassSampler, InstanceSampler
 from vltr_train.method import Task
 from vltr_train.methods import find_method
+from vltr_train.samplers import ClassSampler, InstanceSampler
+from vltr_train.settings import build_config
 
 BASELINES = ("bce", "focal", "cb_loss", "ldam_drw", "eql", "cbs", "srs", "mixup", "crt", "framestack")
 
@@ -83,7 +84,7 @@ OWN = {
     "cbs": {"mask_other_positives": True, "over_classes": "sum"},
     "srs": {"mask_other_positives": True, "over_classes": "sum"},
     "mixup": {"alpha": 1.0, "mix": "frames"},
-    "crt": {"classifier_epochs": 10},
+    "crt": {"classifier_epochs": 10, "features_mode": "eval"},
     "framestack": {
         "ratio": 0.5,
         "warm_epochs": 1,
@@ -92,6 +93,7 @@ OWN = {
         "loss": "focal",
         "gamma": 1.0,
         "rap_source": "clean_train_mode",
+        "rap_scores": "logits",
         "multilabel_rap": "sum",
         "eps_scale": "code",
         "order": "partner_first",
@@ -206,6 +208,33 @@ def test_crt_learns_a_new_classifier_on_a_frozen_trunk():
         assert torch.equal(value, old[name]) == ("aggregator" in name), name
 
 
+def test_crt_in_train_mode_moves_statistics_and_no_weight():
+    """As the published code, which sets all networks to train mode and gives the features no gradient."""
+    method = make("crt", aggregator="netvlad", features_mode="train", dropout=0.5)
+    torch.manual_seed(0)
+    begin(method, stage=1)
+    trunk, batch = method.model.aggregator, make_batch()
+    weights, statistics = dict(trunk.named_parameters()), {n: x.clone() for n, x in trunk.named_buffers()}
+    method(batch).backward()
+    assert all(module.training for module in method.modules())
+    assert not any(parameter.requires_grad or parameter.grad is not None for parameter in weights.values())
+    assert all(parameter.grad is not None for parameter in method.model.classifier.parameters())
+    # One step of torch's batch normalisation, by its definition: a tenth of the way to the unbiased statistics.
+    rows = batch.features.double().numpy().reshape(-1, D)
+    moved = trunk.input_norm
+    np.testing.assert_allclose(
+        moved.running_mean, 0.9 * statistics["input_norm.running_mean"].numpy() + rows.mean(0) / 10, 1e-4
+    )
+    expected = 0.9 * statistics["input_norm.running_var"].numpy() + rows.var(0, ddof=1) / 10
+    np.testing.assert_allclose(moved.running_var, expected, rtol=1e-4)
+    assert method(batch).item() != method(batch).item()  # by the dropout of the features
+
+
+def test_crt_official_features_are_in_train_mode():
+    assert build_config(find_method("crt"), protocol="official").features_mode == "train"
+    assert build_config(find_method("crt")).features_mode == "eval"
+
+
 def test_crt_begins_its_classifier_anew_by_the_seed_of_its_stage():
     method, found = make("crt"), []
     for seed in (1, 1, 2):
@@ -220,6 +249,7 @@ def test_crt_begins_its_classifier_anew_by_the_seed_of_its_stage():
 
 def test_crt_balances_in_its_second_stage_alone():
     method = make("crt")
+    method.begin_stage(method.stages()[0])
     batch, plain = make_batch(), make_batch(classes=False)
     logits = method.predict(batch.features)
     torch.testing.assert_close(method(plain), losses.bce(logits, batch.targets))
@@ -403,6 +433,58 @@ def test_rap_is_the_ap_of_clean_predictions(source, epoch):
     method.end_epoch()  # of the new epoch's rows alone
     expected = vltr_eval.average_precision(scores[:B], labels[:B], absent="zero")
     np.testing.assert_allclose(method.rap.numpy(), expected, atol=1e-7)
+
+
+def published_ap(scores: torch.Tensor, labels: torch.Tensor) -> list[float]:
+    """AP as VideoLT's meter: rows in descending order of scores, the earlier one first among equal ones."""
+    found = []
+    for c in range(labels.shape[1]):
+        ranked = sorted(range(len(scores)), key=lambda row, c=c: -scores[row, c].item())  # stable
+        hits, total = 0, 0.0
+        for rank, row in enumerate(ranked, start=1):
+            if labels[row, c] == 1:
+                hits += 1
+                total += hits / rank
+        found.append(total / max(hits, 1))
+    return found
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 400.0], ids=["distinct", "few ties", "saturated"])
+def test_published_rap_ranks_rounded_probabilities_by_row(scale):
+    found = {}
+    for kind in ("logits", "probabilities"):
+        method = begin(framestack(rap_scores=kind), epoch=0)
+        with torch.no_grad():
+            method.model.classifier.weight *= scale
+        batches = [make_batch(seed) for seed in range(6)]
+        for batch in batches:
+            method(batch)
+        logits = torch.cat([method.predict(batch.features).detach() for batch in batches])
+        labels = torch.cat([batch.targets for batch in batches])
+        method.end_epoch()
+        found[kind] = method.rap.numpy()
+    probabilities = torch.sigmoid(logits)
+    np.testing.assert_allclose(found["probabilities"], published_ap(probabilities, labels), atol=1e-6)
+    expected = vltr_eval.average_precision(logits.numpy(), labels.numpy(), absent="zero")
+    np.testing.assert_allclose(found["logits"], expected, atol=1e-6)
+    has_ties = any(len(column.unique()) < len(column) for column in probabilities.T)
+    assert has_ties == (scale > 1)
+    assert (abs(found["logits"] - found["probabilities"]).max() > 1e-3) == has_ties
+
+
+@pytest.mark.parametrize(("labels", "expected"), [([1, 0, 0, 1], 0.75), ([0, 0, 1, 1], 0.4167)])
+def test_rap_of_four_equal_scores_is_the_published_one(labels, expected):
+    """The published meter gives these; with one threshold both are 0.5."""
+    for kind, value in (("probabilities", expected), ("logits", 0.5)):
+        method = begin(framestack(rap_scores=kind), epoch=0)
+        method._running.update(torch.full((4, C), 0.5), torch.tensor(labels).unsqueeze(1).expand(4, C).contiguous())
+        method.end_epoch()
+        assert method.rap.tolist() == pytest.approx([value] * C, abs=5e-5)
+
+
+def test_official_rap_is_that_of_the_published_code():
+    assert build_config(find_method("framestack"), "r101", protocol="official").rap_scores == "probabilities"
+    assert build_config(find_method("framestack"), "r101").rap_scores == "logits"
 
 
 @pytest.mark.parametrize(

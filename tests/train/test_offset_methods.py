@@ -12,10 +12,10 @@ from small_methods import COUNTS, TASK, B, C, begin, make, make_batch
 
 import vltr_eval
 from vltr_train import losses
-from vltr_train.data.samplers import ClassSampler, InstanceSampler
 from vltr_train.method import Task
 from vltr_train.methods.tau_norm import TAUS, normalised
 from vltr_train.runs.tables import table
+from vltr_train.samplers import ClassSampler, InstanceSampler
 
 N = 900
 OF_VIDEOS = Task(TASK.num_classes, TASK.feature_dim, COUNTS, TASK.bounds, N)

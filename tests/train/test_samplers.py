@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from vltr_eval._base.long_tail import VIDEOLT_TRAIN_TAIL, tail_counts
 from vltr_train.data.label_lists import LabelList
-from vltr_train.data.samplers import ClassSampler, InstanceSampler
+from vltr_train.samplers import ClassSampler, InstanceSampler
 
 VIDEOLT_COUNTS = tail_counts(VIDEOLT_TRAIN_TAIL)
 
@@ -153,3 +154,31 @@ def test_instance_sampler_keeps_to_the_rows_of_its_classes():
     both = InstanceSampler(rows=few, classes=classes).draw(LABELS, seed=0, epoch=0)
     assert sorted(both.rows.tolist()) == expected[:4]
     assert len(InstanceSampler(classes=[False] * 7).draw(LABELS, seed=0, epoch=0)) == 0
+
+
+@pytest.mark.parametrize(
+    "sampler", [InstanceSampler(), InstanceSampler(rows=[2, 0]), ClassSampler(), ClassSampler(0.5)]
+)
+def test_plain_arrays_draw_what_lists_draw(sampler):
+    multi_hot = (np.random.default_rng(3).random((40, 6)) < 0.3).astype(np.float32)
+    multi_hot[:6] += np.eye(6, dtype=np.float32)
+    multi_hot = multi_hot.clip(0, 1)
+    lists = LabelList.from_lists(map(str, range(40)), [np.flatnonzero(row).tolist() for row in multi_hot], 6)
+    wanted = sampler.draw(lists, 7, 2, 1)
+    for labels in (multi_hot, torch.from_numpy(multi_hot), multi_hot.astype(bool)):
+        found = sampler.draw(labels, 7, 2, 1)
+        np.testing.assert_array_equal(found.rows, wanted.rows)
+        np.testing.assert_array_equal(found.classes, wanted.classes)
+
+
+def test_classes_of_rows_are_labels_too():
+    classes = np.array([3, 0, 1, 1, 2, 0])
+    one_hot = np.eye(4)[classes]
+    for sampler in (InstanceSampler(), ClassSampler(), ClassSampler(1.0)):
+        np.testing.assert_array_equal(sampler.draw(classes, 0, 0).rows, sampler.draw(one_hot, 0, 0).rows)
+
+
+@pytest.mark.parametrize("labels", [np.array([0.5, 1.0]), np.array([-1, 2]), np.full((2, 2), 2), np.zeros((2, 2, 2))])
+def test_labels_of_another_form_are_refused(labels):
+    with pytest.raises(ValueError, match="labels: expected the class of each row"):
+        ClassSampler().draw(labels, 0, 0)

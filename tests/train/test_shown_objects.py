@@ -13,10 +13,10 @@ from vltr_train import frame_stack
 from vltr_train.data.frame_store import StoreWriter
 from vltr_train.data.loader import Batch, Loader
 from vltr_train.data.pack import PackSource, PackSummary
-from vltr_train.data.samplers import InstanceSampler
 from vltr_train.data.synth import PROFILES, make_world
 from vltr_train.method import Stage
 from vltr_train.methods import all_methods
+from vltr_train.samplers import InstanceSampler
 
 
 def test_the_data_set_and_its_parts_are_one_line(tiny, tiny_folder):

@@ -83,7 +83,8 @@ def test_frames_show_the_classes_of_their_video():
     means = np.stack([world.frames_of(video).mean(0) for video in range(600)])
     largest = int(train.counts().argmax())
     carries = train.multi_hot()[:600, largest] > 0
-    own = world.ways[world.first_way[largest] : world.first_way[largest + 1]].mean(0)
+    looks = world.looks
+    own = looks.ways[looks.first_way[largest] : looks.first_way[largest + 1], 0].mean(0)
     scores = (means - means.mean(0)) @ own
     assert scores[carries].mean() > scores[~carries].mean() + scores[~carries].std()
 
@@ -103,7 +104,7 @@ def test_frames_are_those_after_a_relu_and_few_of_them_show_a_class():
 def test_head_classes_have_more_ways_of_looking():
     world = make_world(scale=0.01, dim=4)
     groups = class_groups(world.split_labels("train").counts(), world.bounds)
-    ways = np.diff(world.first_way)
+    ways = np.diff(world.looks.first_way)
     assert [set(ways[groups[name]].tolist()) for name in ("head", "medium", "tail")] == [{4}, {3}, {2}]
 
 

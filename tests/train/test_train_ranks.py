@@ -119,6 +119,38 @@ def test_framestack_mixes_by_the_rap_of_all_ranks(ranks, tiny, tiny_folder, tmp_
     assert losses[-1] < losses[0]
 
 
+def rap_by_rows(rank, scores, labels, bounds):
+    """The rAP that a rank of FrameStack computes from its share of the rows."""
+    kind = find_method("framestack")
+    own = slice(bounds[rank], bounds[rank + 1])
+    method = kind(
+        kind.Config(rap_scores="probabilities"), Task(scores.shape[1], 4, np.full(scores.shape[1], 9), (5, 2))
+    )
+    method.begin_epoch(1, len(scores))
+    method._running.update(torch.from_numpy(scores[own]), torch.from_numpy(labels[own]))
+    method.end_epoch()
+    return method.rap.numpy()
+
+
+def test_equal_probabilities_rank_by_rank_and_row(ranks):
+    """As the published code ranks the rows of the first rank and then those of the second."""
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 5, (60, 6)).astype(np.float32) / 4
+    scores[:, 1] = rng.permutation(60)  # a class without ties, and one without positives
+    labels = (rng.random((60, 6)) < 0.3).astype(np.float32)
+    labels[:, 2] = 0
+    expected = []
+    for column, flags in zip(scores.T, labels.T, strict=True):
+        ranked = flags[np.argsort(-column, kind="stable")]
+        precision = np.cumsum(ranked) / np.arange(1, 61)
+        expected.append((precision * ranked).sum() / max(ranked.sum(), 1))
+    first, second = ranks.run(rap_by_rows, scores, labels, [0, 23, 60])
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_allclose(first, expected, rtol=1e-6)
+    thresholds = vltr_eval.average_precision(scores, labels, absent="zero")
+    assert abs(first - thresholds).max() > 0.01
+
+
 def test_crt_freezes_and_begins_anew_alike_on_all_ranks(ranks, tiny_folder, tmp_path):
     first, second = ranks.run(fit_on, "crt", tiny_folder, tmp_path / "run", {})
     assert same_weights(first[0], second[0])

@@ -22,11 +22,11 @@ METHODS = [module for module in MODULES if module.startswith("methods.")]
 WITHOUT_TORCH = (
     *("cli", "methods", "settings", "papers", "ops.frames", "runs.run_folder", "runs.tables", "data.dataset"),
     *("runs.curves", "runs.page", "runs.repetitions"),
-    *("data.frame_store", "data.label_lists", "data.pack", "data.samplers", "data.synth"),
+    *("data.frame_store", "data.label_lists", "data.pack", "samplers", "data.synth"),
 )
 FOR_METHODS = {
     *("aggregators", "losses", "method", "presets"),
-    *("data.loader", "data.samplers", "ops.dropout", "ops.frames"),
+    *("data.loader", "samplers", "ops.dropout", "ops.frames"),
 }
 PUBLIC = {
     *("vltr_eval", "vltr_eval.distributed"),

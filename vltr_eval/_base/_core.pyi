@@ -503,6 +503,33 @@ def dynamic_frame_masks(
     targets: Tensor, bounds: Tensor, samples: Tensor | None, seed: int, epoch: int, out: Tensor, threads: int
 ) -> None: ...
 
+# VLAD
+
+def scale_vlad(
+    sums: Tensor,
+    mass: Tensor | None,
+    centers: Tensor | None,
+    factors: Tensor | None,
+    whole: bool,
+    out_lengths: Tensor,
+    threads: int,
+) -> None: ...
+def scale_vlad_gradient(
+    vectors: Tensor,
+    gradient: Tensor,
+    mass: Tensor | None,
+    centers: Tensor | None,
+    factors: Tensor | None,
+    whole: bool,
+    lengths: Tensor,
+    coefficients: Tensor,
+    out: Tensor,
+    out_mass: Tensor | None,
+    out_centers: Tensor | None,
+    out_factors: Tensor | None,
+    threads: int,
+) -> None: ...
+
 # Ranked lists
 
 def sort_lists(

@@ -41,10 +41,11 @@ AGGREGATORS: Mapping[str, Callable[..., Aggregator]] = {
     "psa": partial(Attentive, codebook=False),
     "codebook": partial(Attentive, psa=False),
     "psa-codebook": Attentive,
+    "psa-codebook-centers": partial(Attentive, residual_centers=True),
 }
 """The aggregators by their names in a configuration. Each takes D and, optionally, ``dropout``."""
 
-CLUSTERED = ("netvlad", "netvlad-centers", "nextvlad", "codebook", "psa-codebook")
+CLUSTERED = ("netvlad", "netvlad-centers", "nextvlad", "codebook", "psa-codebook", "psa-codebook-centers")
 """The names of the aggregators that also take ``clusters``."""
 
 

@@ -116,7 +116,8 @@ class NonLinear(Aggregator):
         self.dropout = Dropout(dropout)
 
     def embed(self, features: Tensor) -> Tensor:
-        return self.hidden(features).relu_()
+        # Rows of one matrix: on a view, which the layer returns for clips, the in-place ReLU would copy its gradients.
+        return self.hidden(features.flatten(0, -2)).relu_().view(*features.shape[:-1], -1)
 
     def pool(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
         return masked_mean(self.dropout(frames), mask)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.linalg import vector_norm
-from torch.nn.functional import normalize
 
 from vltr_train.aggregators.base import Aggregator
 from vltr_train.ops.dropout import Dropout
+from vltr_train.ops.memory import Memory
+from vltr_train.ops.vlad import LargeLinear, vlad
 
 __all__ = ["NeXtVLAD", "NetVLAD"]
-
-_EPS = 1e-12  # the smallest divisor of a normalisation, as in torch's `normalize`
 
 
 class NetVLAD(Aggregator):
@@ -52,8 +50,9 @@ class NetVLAD(Aggregator):
         self.gate = nn.Parameter(nn.init.xavier_normal_(torch.empty(clusters, dim)))
         centers = torch.randn(clusters, dim) * dim**-0.5 if residual_centers else None
         self.centers = None if centers is None else nn.Parameter(centers)
+        self._memory = Memory()
         self.hidden = nn.Sequential(
-            nn.Linear(dim * clusters, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU6(), Dropout(dropout)
+            LargeLinear(dim * clusters, hidden, self._memory), nn.BatchNorm1d(hidden), nn.ReLU6(), Dropout(dropout)
         )
 
     def pool(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -84,23 +83,15 @@ class NetVLAD(Aggregator):
         Returns:
             (B, hidden), or (B, V, hidden). Batch statistics are over all B x V rows.
         """
-        # A view is a set of clusters of its own until the sums are made, so frames are read once and never copied.
-        num_clusters = shares.shape[-1]
-        shares = shares.unsqueeze(2)  # (B, T, V, K)
+        shares = shares.unsqueeze(0)  # (V, B, T, K)
         if mask is not None:
-            masks = mask if mask.dim() == 3 else mask.unsqueeze(1)
-            shares = shares * masks.mT.unsqueeze(-1).to(shares.dtype)
-        sums = frames.mT @ shares.flatten(2).to(frames.dtype)
-        sums = sums.unflatten(2, (-1, num_clusters)).transpose(1, 2)  # (B, V, D, K)
-        if self.centers is not None:
-            sums = sums - shares.sum(1).unsqueeze(2) * self.centers.mT
-        clusters = sums * self.gate.sigmoid().mT
-        # Both normalisations are one scaling, because the array is large.
-        lengths = vector_norm(clusters, dim=2, keepdim=True)
-        scales = 1 / lengths.clamp_min(_EPS)
-        scales = scales / vector_norm(lengths * scales, dim=3, keepdim=True).clamp_min(_EPS)
-        vectors = self.hidden((clusters * scales).flatten(0, 1).flatten(1))
-        return vectors.unflatten(0, mask.shape[:2]) if mask is not None and mask.dim() == 3 else vectors
+            masks = mask.transpose(0, 1) if mask.dim() == 3 else mask.unsqueeze(0)
+            shares = shares * masks.unsqueeze(-1).to(shares.dtype)
+        centers = None if self.centers is None else self.centers.mT
+        codes = vlad(frames, shares, gate=self.gate, centers=centers, memory=self._memory)
+        vectors = self.hidden(codes.flatten(0, 1))
+        several = mask is not None and mask.dim() == 3
+        return vectors.unflatten(0, codes.shape[:2]).transpose(0, 1) if several else vectors
 
 
 class NeXtVLAD(Aggregator):
@@ -151,10 +142,11 @@ class NeXtVLAD(Aggregator):
         self.assignment = nn.Linear(width, groups * clusters, bias=False)
         self.assignment_norm = nn.BatchNorm1d(groups * clusters)
         self.centers = nn.Parameter(torch.randn(width // groups, clusters) * (width // groups) ** -0.5)
+        self._memory = Memory()
         self.hidden = nn.Sequential(
             nn.BatchNorm1d(width // groups * clusters),
             Dropout(dropout),
-            nn.Linear(width // groups * clusters, hidden, bias=False),
+            LargeLinear(width // groups * clusters, hidden, self._memory),
             nn.BatchNorm1d(hidden),
         )
         narrow = hidden // gating_reduction
@@ -176,7 +168,7 @@ class NeXtVLAD(Aggregator):
             attention = attention * mask.unsqueeze(-1).to(attention.dtype)
         scores = self.assignment_norm(self.assignment(frames).flatten(0, 1))
         shares = scores.view(num_rows, -1, num_clusters).softmax(-1) * attention.view(num_rows, -1, 1)  # (B, T x G, K)
-        sums = frames.reshape(num_rows, -1, part).mT @ shares.to(frames.dtype)  # (B, part, K)
-        residuals = sums - shares.sum(1, keepdim=True) * self.centers
-        vectors = self.hidden(normalize(residuals, dim=1).flatten(1))
+        parts = frames.reshape(num_rows, -1, part)
+        codes = vlad(parts, shares.unsqueeze(0), centers=self.centers, whole=False, memory=self._memory)
+        vectors = self.hidden(codes.squeeze(0))
         return vectors * self.gate(vectors)

@@ -21,8 +21,8 @@ from vltr_eval._base.arrays import num_threads
 from vltr_eval._base.lazy import lazy_property
 from vltr_train.data.dataset import Split
 from vltr_train.data.frame_store import FrameStore
-from vltr_train.data.samplers import Draw, Sampler
 from vltr_train.ops.frames import gather_frames, sample_frames
+from vltr_train.samplers import Draw, Sampler
 
 __all__ = ["FRAME_SAMPLING", "Batch", "Loader", "derived_seed", "resident_frames"]
 

@@ -38,6 +38,7 @@ from vltr_eval._base.long_tail import (
 from vltr_train.data.dataset import DatasetLists
 from vltr_train.data.frame_store import FrameStore, StoreWriter
 from vltr_train.data.label_lists import LabelList, default_class_names
+from vltr_train.data.synth_signal import Looks, SyntheticSignal, draw_looks, frames_of_video
 
 __all__ = ["PROFILES", "Profile", "SyntheticSet", "SyntheticWorld", "make_world", "synthesize"]
 
@@ -115,27 +116,15 @@ _FEWEST = {"train": 4, "validate": 2, "test": 2}  # videos of a class in each sp
 _MEAN_AT_LEAST = {"train": 10, "validate": 3, "test": 3}  # videos of a class; a small scale gets more videos for it
 _MOST = 0.8  # of the videos of a split may carry one class
 
-# These make classes hard to tell apart, tuned so that a linear model of mean features reaches an mAP of 0.57 at
-# VideoLT's profile, scale 0.03 and 128 features (head 0.74, medium 0.62, tail 0.48).
-_SCENES = 48
-_CLASSES_OF_FAMILY = 5
-_FAMILY_SHARE = 0.35  # of a class's variance that its family has in common
-_WAY_SHARE = 0.5  # of the variance of a way of looking that no other shares
-_VIDEO_SHARE = 0.6  # of the variance of a class in a video that no other video has
-_SCENE = 0.3  # standard deviation of a scene, where the noise of a frame has 1
-_SIGNAL = 2.5  # of a class in a frame that shows it, of 128 features
-_INFORMATIVE = (0.03, 0.2)  # shares of the frames that show a label
 _LENGTH = 8192  # of the noise of a frame, squared: a model of few features too learns in some hundred steps
-_THRESHOLD = 0.5  # what the ReLU takes off first: about two thirds of the features of a frame are 0
 
 
 @dataclass(frozen=True, eq=False)
 class SyntheticWorld:
     """All that decides a data set; `frames_of` makes the frames of any video.
 
-    labels: of the V videos of all splits, in the order of ``splits``. lengths: (V,) int64. bounds: of head and tail.
-    scenes: (S, D) float32. ways: (W, D) float32, the ways classes look, of class c those from ``first_way[c]`` to
-    ``first_way[c + 1]``.
+    labels: of the V videos of all splits, in the order of ``splits``. shown: the labels that frames show, which differ
+    in training videos with label noise. lengths: (V,) int64. bounds: of head and tail.
     """
 
     name: str
@@ -143,12 +132,12 @@ class SyntheticWorld:
     bounds: tuple[int, int]
     splits: dict[str, slice]
     labels: LabelList
+    shown: LabelList
     lengths: np.ndarray
     seed: int
     feature_std: float
-    scenes: np.ndarray
-    ways: np.ndarray
-    first_way: np.ndarray
+    signal: SyntheticSignal
+    looks: Looks
 
     def __repr__(self) -> str:
         return f"SyntheticWorld({self.name!r}, {self.labels!r}, {self.dim:,} features, seed {self.seed})"
@@ -156,7 +145,7 @@ class SyntheticWorld:
     @property
     def dim(self) -> int:
         """D."""
-        return self.scenes.shape[1]
+        return self.looks.scenes.shape[1]
 
     def split_labels(self, split: str) -> LabelList:
         """Labels of the videos of one split."""
@@ -165,24 +154,11 @@ class SyntheticWorld:
     def frames_of(self, video: int) -> np.ndarray:
         """Frames (n, D) float32 of a video by its number among all V, the same whatever was made before."""
         rng = _generator(self.seed, _FRAMES, video)
-        length = int(self.lengths[video])
-        frames = rng.standard_normal((length, self.dim), dtype=np.float32)
-        before, after = rng.integers(len(self.scenes), size=2)
-        change = rng.integers(1, 2 * length)  # half of the videos stay in their first scene
-        frames[:change] += self.scenes[before]
-        frames[change:] += self.scenes[after]
-        for shown in self.labels.classes[self.labels.offsets[video] : self.labels.offsets[video + 1]]:
-            way = rng.integers(self.first_way[shown], self.first_way[shown + 1])
-            num_shown = max(1, round(length * rng.uniform(*_INFORMATIVE)))
-            start = rng.integers(length - num_shown + 1)
-            look = rng.standard_normal(self.dim, dtype=np.float32) * np.float32(_strength(self.dim))
-            frames[start : start + num_shown] += _blend(look, self.ways[way], _VIDEO_SHARE)
-        frames -= np.float32(_THRESHOLD)
-        frames *= np.float32(self.feature_std)
-        return np.maximum(frames, 0, out=frames)
+        shown = self.shown.classes[self.shown.offsets[video] : self.shown.offsets[video + 1]]
+        return frames_of_video(int(self.lengths[video]), shown, self.looks, self.signal, self.feature_std, rng)
 
 
-_LABELS, _LOOKS, _FRAMES = range(3)  # purposes, each with separate random numbers
+_LABELS, _LOOKS, _FRAMES, _NOISE = range(4)  # purposes, each with separate random numbers
 
 
 def _generator(seed: int, *purpose: int) -> np.random.Generator:
@@ -199,8 +175,10 @@ def make_world(
     frames: int | None = None,
     length_spread: float = 0.0,
     feature_std: float | None = None,
+    **signal: Any,
 ) -> SyntheticWorld:
     """Decide a data set; arguments and errors as of `synthesize`."""
+    how = SyntheticSignal(**signal)
     if not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"scale: expected a positive number, got {scale!r}")
     if not 0 < imbalance <= 1:
@@ -221,9 +199,9 @@ def make_world(
     rng = _generator(seed, _LABELS)
     if not shape.balanced_test:  # published by falling counts: class 0 is the largest
         tail = rng.permutation(tail)
-    ids: list[str] = []
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
     splits: dict[str, slice] = {}
+    ids: list[str] = []
     for split, num_videos in shape.videos.items():
         law = np.full(num_classes, tail.mean()) if shape.balanced_test and split == "test" else tail
         rows, classes = _deal_labels(split, round(num_videos * scale), law, shape.label_shares, rng)
@@ -231,7 +209,9 @@ def make_world(
         pairs.append((rows + len(ids), classes))
         ids += [f"{split}-{row:06d}" for row in range(int(rows[-1]) + 1)]
     rows, classes = np.concatenate(pairs, axis=1)
-    labels = LabelList.from_pairs(tuple(ids), rows, classes, num_classes)
+    shown = LabelList.from_pairs(tuple(ids), rows, classes, num_classes)
+    listed = _deal_anew(classes, rows, splits["train"], how.label_noise, _generator(seed, _NOISE))
+    labels = LabelList.from_pairs(tuple(ids), rows, listed, num_classes) if how.label_noise else shown
 
     train_counts = np.bincount(pairs[0][1])
     shrink = train_counts.sum() / tail.sum()
@@ -243,10 +223,12 @@ def make_world(
         bounds=(high, low),
         splits=splits,
         labels=labels,
+        shown=shown,
         lengths=_draw_lengths(len(labels), frames or shape.frames, length_spread, rng),
         seed=seed,
         feature_std=math.sqrt(_LENGTH / dim) if feature_std is None else feature_std,
-        **_draw_looks(groups, num_classes, dim, _generator(seed, _LOOKS)),
+        signal=how,
+        looks=draw_looks(groups, train_counts, dim, how, _generator(seed, _LOOKS)),
     )
 
 
@@ -283,33 +265,20 @@ def _draw_lengths(num_videos: int, frames: int, spread: float, rng: np.random.Ge
     return np.clip(np.round(frames * factors), min(8, frames), 4 * frames).astype(np.int64)
 
 
-def _draw_looks(
-    groups: dict[str, np.ndarray], num_classes: int, dim: int, rng: np.random.Generator
-) -> dict[str, np.ndarray]:
-    """Scenes, and the ways each class looks: four for a head class, three for a medium one and two for a tail one."""
-    num_ways = np.full(num_classes, 3)
-    num_ways[groups["head"]], num_ways[groups["tail"]] = 4, 2
-    first_way = np.concatenate([[0], np.cumsum(num_ways)])
+def _deal_anew(
+    classes: np.ndarray, rows: np.ndarray, videos: slice, share: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Deal the labels of a share of some videos out anew among these: the classes (P,) of pairs with these rows (P,).
 
-    def directions(count: int) -> np.ndarray:
-        return rng.standard_normal((count, dim), dtype=np.float32)
-
-    families = directions(math.ceil(num_classes / _CLASSES_OF_FAMILY))
-    family = rng.integers(len(families), size=num_classes)
-    classes = _blend(families[family], directions(num_classes), _FAMILY_SHARE)
-    ways = _blend(directions(first_way[-1]), np.repeat(classes, num_ways, axis=0), _WAY_SHARE)
-    ways *= np.float32(_strength(dim))
-    return {"scenes": directions(_SCENES) * np.float32(_SCENE), "ways": ways, "first_way": first_way}
-
-
-def _strength(dim: int) -> float:
-    """The signal of a class in a frame. Fewer features separate fewer classes, so they get a stronger signal."""
-    return _SIGNAL * math.sqrt(128 / dim)
-
-
-def _blend(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
-    """A mixture with a share of the variance from the first and the rest from the second."""
-    return np.float32(math.sqrt(share)) * first + np.float32(math.sqrt(1 - share)) * second
+    Each video keeps its number of labels, and each class its number of videos.
+    """
+    numbers = np.arange(videos.start, videos.stop)
+    noisy = rng.choice(numbers, round(share * len(numbers)), replace=False)
+    dealt, chosen = classes.copy(), np.isin(rows, noisy)
+    if chosen.any():
+        labels_of_row = np.unique(rows[chosen], return_counts=True)[1]
+        dealt[chosen] = plant_labels(labels_of_row, np.bincount(classes[chosen]), rng)[1]
+    return dealt
 
 
 class SyntheticSet(NamedTuple):
@@ -334,6 +303,15 @@ def synthesize(
     frames: int | None = None,
     length_spread: float = 0.0,
     feature_std: float | None = None,
+    signal: float = SyntheticSignal.signal,
+    scene: float = SyntheticSignal.scene,
+    informative: tuple[float, float] = SyntheticSignal.informative,
+    correlation: float = SyntheticSignal.correlation,
+    video_share: float = SyntheticSignal.video_share,
+    burst_frames: tuple[int, int] | None = SyntheticSignal.burst_frames,
+    cooccurrence: float = SyntheticSignal.cooccurrence,
+    motion: float = SyntheticSignal.motion,
+    label_noise: float = SyntheticSignal.label_noise,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> SyntheticSet:
@@ -360,6 +338,18 @@ def synthesize(
         feature_std: Standard deviation of the noise in a feature. The default, sqrt(8192 / dim), lets few features too
             be learnt from in some hundred steps. 2, the value of 2,048 features, is fair to methods that normalise
             frames or attend to them.
+        signal: Standard deviation of a class's look where the noise of a frame has 1, at 128 features; D features have
+            sqrt(128 / D) times it.
+        scene: Standard deviation of a scene, one or two of which a video shows.
+        informative: The smallest and the largest share of a video's frames that show a label.
+        correlation: Correlation of the noise of neighbouring frames (AR(1)), from 0 to below 1.
+        video_share: Share of the variance of a class's look that belongs to the single video.
+        burst_frames: The shortest and the longest burst of frames that show a label; lengths are log-uniform. None for
+            one burst that holds all of them.
+        cooccurrence: Share of classes made of co-occurring visual words: two classes share four words, and differ in
+            which words a frame shows together. A mean frame does not tell them apart.
+        motion: Share of classes that come in pairs with the same set of frames, in opposite order.
+        label_noise: Share of the training videos whose labels are dealt out anew among these videos. Counts stay.
         threads: Threads of the core; every core by default.
         progress: Called with the fraction done.
 
@@ -370,29 +360,30 @@ def synthesize(
         raise ValueError(f"layout: expected packed or npy, got {layout!r}")
     if dtype not in ("float16", "float32"):
         raise ValueError(f"dtype: expected float16 or float32, got {dtype!r}")
-    world = make_world(
-        profile,
-        scale=scale,
-        dim=dim,
-        seed=seed,
-        imbalance=imbalance,
-        frames=frames,
-        length_spread=length_spread,
-        feature_std=feature_std,
-    )
-    folder = Path(folder)
-    origin = {
+    shape: dict[str, Any] = {
         "profile": profile,
         "scale": scale,
         "dim": dim,
         "seed": seed,
-        "layout": layout,
-        "dtype": dtype,
         "imbalance": imbalance,
         "frames": frames,
         "length_spread": length_spread,
         "feature_std": feature_std,
     }
+    how: dict[str, Any] = {
+        "signal": signal,
+        "scene": scene,
+        "informative": informative,
+        "correlation": correlation,
+        "video_share": video_share,
+        "burst_frames": burst_frames,
+        "cooccurrence": cooccurrence,
+        "motion": motion,
+        "label_noise": label_noise,
+    }
+    world = make_world(**shape, **how)
+    folder = Path(folder)
+    origin = {**shape, "layout": layout, "dtype": dtype, **how}
     _claim(folder, origin)
     write = _write_packed if layout == "packed" else _write_files
     write(world, folder, dtype, num_threads(threads), progress or (lambda fraction: None))
@@ -415,14 +406,18 @@ def _claim(folder: Path, origin: dict[str, object]) -> None:
             found = dict(json.loads(note.read_text(encoding="utf-8")))
         except Exception:  # damaged JSON raises more than ValueError
             raise ValueError(f"{note}: expected the settings of a synthetic set, got a damaged file") from None
-        for name, value in origin.items():
-            if found.get(name) != value:
-                raise ValueError(
-                    f"{folder}: expected a new folder or the set of {name} {found.get(name)!r}, got {value!r}"
-                )
+        for name, value in json.loads(json.dumps(origin)).items():
+            there = found.get(name, _plain(getattr(SyntheticSignal, name, None)))  # notes of before have no signal
+            if there != value:
+                raise ValueError(f"{folder}: expected a new folder or the set of {name} {there!r}, got {value!r}")
     elif any(folder.iterdir()):
         raise ValueError(f"{folder}: expected a new or empty folder, got one with other files")
     _write_json(note, origin)
+
+
+def _plain(value: object) -> object:
+    """The value as JSON gives it back."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _write_packed(

@@ -15,7 +15,7 @@ from vltr_train.papers import printed_rows
 if TYPE_CHECKING:
     from vltr_train.method import Method
 
-__all__ = ["Summary", "all_methods", "check_method", "find_method", "summaries"]
+__all__ = ["Summary", "all_methods", "all_names", "check_method", "find_method", "summaries"]
 
 _PAPER = re.compile(r'^    paper = "(.*)"$', re.MULTILINE)
 
@@ -44,7 +44,7 @@ def all_methods() -> dict[str, type[Method]]:
         >>> list(all_methods())[:3]
         ['ava_two_stage', 'bce', 'cb_loss']
     """
-    return {name: _load(name) for name in _names()}
+    return {name: _load(name) for name in all_names()}
 
 
 def find_method(name: str) -> type[Method]:
@@ -69,7 +69,7 @@ def find_method(name: str) -> type[Method]:
 
 def check_method(name: str) -> None:
     """Raise ValueError if there is no method of a name, without importing any."""
-    names = _names()
+    names = all_names()
     if name not in names:
         raise unknown_name("method", name, names)
 
@@ -80,10 +80,11 @@ def summaries() -> dict[str, Summary]:
     The files of this folder are read, because importing one imports torch, which takes a second. Their presets are what
     the papers' files name for them. A method of another folder of ``__path__`` is imported: it may have any presets.
     """
-    return {name: _read(name) or _summary(_load(name)) for name in _names()}
+    return {name: _read(name) or _summary(_load(name)) for name in all_names()}
 
 
-def _names() -> list[str]:
+def all_names() -> list[str]:
+    """Return the names of all methods, without importing any."""
     return [module.name for module in pkgutil.iter_modules(__path__)]
 
 

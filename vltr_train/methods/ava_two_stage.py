@@ -29,37 +29,45 @@ from torch import Tensor, nn
 from vltr_train import losses
 from vltr_train.aggregators import AGGREGATORS, VideoClassifier, make_aggregator
 from vltr_train.data.loader import Batch
-from vltr_train.data.samplers import ClassSampler, InstanceSampler
 from vltr_train.method import AveragePrecision, Method, Stage, Task, TrainConfig
 from vltr_train.ops.dropout import Dropout
 from vltr_train.presets import published
+from vltr_train.samplers import ClassSampler, InstanceSampler
 
 __all__ = ["AVATwoStage", "AVATwoStageConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class AVATwoStageConfig(TrainConfig):
-    # The paper's trunk is a video network; here it is an aggregator. The mean has no weights to transfer.
+    # DIFFERS: the paper's trunk is a video network that pools boxes. Here it is an aggregator of frames. The mean has
+    # no weights to transfer.
     aggregator: str = field(
         default="nonlinear", metadata={"choices": tuple(name for name in AGGREGATORS if name != "mean")}
     )
     dropout: float = 0.3  # on the input of the linear classifier, in all stages
+    # Head classes are those that the paper's criterion finds, or those of more training videos than the tail bound.
     head_rule: str = field(default="criterion", metadata={"choices": ("criterion", "count")})
-    judge_epochs: int = 10
-    margin: float = 0.0
+    judge_epochs: int = 10  # of the classifier by which the criterion judges
+    margin: float = 0.0  # a head class has an AP in training that is higher by this than in validation
+    # DIFFERS: the paper selects head classes by its criterion alone, and does not say how far the APs are apart.
     # The criterion is used if it finds at least this share of tail classes, and at least one.
     least_tail: float = 0.05
+    # The classes whose labels the features are trained on (Table 4).
     stage1: str = field(default="head", metadata={"choices": ("head", "all")})
+    # The second stage trains the linear classifier, or the whole model.
     stage2: str = field(default="linear", metadata={"choices": ("linear", "all")})
-    stage2_balance: bool = True
-    classifier_epochs: int = 1
-    classifier_batch_size: int = 1000
+    stage2_balance: bool = True  # whether the second stage draws videos by class
+    classifier_epochs: int = 1  # of the second stage
+    # DIFFERS: the paper duplicates the videos of tail classes until all classes have about as many. An epoch of that
+    # set has about C n_max labels (duplicated). Here videos are drawn by class, as many as there are (videos).
+    classifier_videos: str = field(default="videos", metadata={"choices": ("videos", "duplicated")})
+    classifier_batch_size: int = 1000  # of the second stage
     # DIFFERS: the paper has 1e-3 to 1e-4 and no clipping (protocol=official). With these, the 180 steps of an epoch of
     # VideoLT hardly move a new classifier from chance: on synthetic features its SAP is .61, and .93 with the rates
     # below. At these rates unclipped gradients of a sum over classes destroy a trunk that is trained too (stage2=all).
     classifier_lr: float = 0.1
-    classifier_last_lr: float = 0.01
-    classifier_clip_norm: float | None = 5.0
+    classifier_last_lr: float = 0.01  # to which the rate falls linearly
+    classifier_clip_norm: float | None = 5.0  # `clip_norm` of the second stage
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,7 +92,14 @@ class AVATwoStage(Method):
     head: Tensor
     by_criterion: Tensor
     Config = AVATwoStageConfig
-    official = MappingProxyType({"classifier_lr": 1e-3, "classifier_last_lr": 1e-4, "classifier_clip_norm": None})
+    official = MappingProxyType(
+        {
+            "classifier_videos": "duplicated",
+            "classifier_lr": 1e-3,
+            "classifier_last_lr": 1e-4,
+            "classifier_clip_norm": None,
+        }
+    )
     presets = MappingProxyType(
         published("ava_two_stage", "ours")
         | published("ava_two_stage", "1st stage all", stage1="all")
@@ -126,19 +141,33 @@ class AVATwoStage(Method):
         # A video without any label is a negative of all classes, but it has no head label.
         head = None if config.stage1 == "all" else self.head.cpu().numpy()
         features = self.stage(name="features", samplers=(InstanceSampler(classes=head),))
-        fall = (config.classifier_last_lr - config.classifier_lr) / config.classifier_epochs
+        epochs = config.classifier_epochs * (self._epochs_of_duplicated() if self._duplicates else 1)
+        fall = (config.classifier_last_lr - config.classifier_lr) / epochs
         # The outputs of the frozen trunk are not cached: each epoch draws frames anew, and there is only one.
         classifier = Stage(
             name="classifier",
-            epochs=config.classifier_epochs,
+            epochs=epochs,
             batch_size=config.classifier_batch_size,
             rate=lambda progress: config.classifier_lr + fall * progress,
             clip_norm=config.classifier_clip_norm,
             samplers=(ClassSampler() if config.stage2_balance else InstanceSampler(),),
-            optimizer=partial(torch.optim.SGD, momentum=0.9),  # the paper does not say which momentum
+            # DIFFERS: the paper has SGD without a word on momentum.
+            optimizer=partial(torch.optim.SGD, momentum=0.9),
         )
         is_judged = config.stage1 == "head" and config.head_rule == "criterion"
         return (*[judge] * is_judged, features, classifier)
+
+    @property
+    def _duplicates(self) -> bool:
+        return self.config.stage2_balance and self.config.classifier_videos == "duplicated"
+
+    def _epochs_of_duplicated(self) -> int:
+        """The epochs that draw as many videos as the set in which each class has the videos of the most frequent one.
+
+        Each has the same mean number of labels, so their ratio is that of labels.
+        """
+        counts = self.task.train_counts[self.task.train_counts > 0]
+        return max(1, round(len(counts) * int(counts.max()) / int(counts.sum())))
 
     def begin_stage(self, stage: Stage) -> None:
         self._stage = stage.name

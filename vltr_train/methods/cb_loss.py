@@ -23,8 +23,9 @@ __all__ = ["CBLoss", "CBLossConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class CBLossConfig(TrainConfig):
-    cb_beta: float = 0.9999
-    # column: w_c weights class c, as in VideoLT's code. sample: a row has the summed weight of its labels (Cui et al.).
+    cb_beta: float = 0.9999  # of the effective number of videos, (1 - beta^n) / (1 - beta)
+    # DIFFERS: the paper weights a row by the weight of its label (sample: the sum over labels). VideoLT's code, and the
+    # default, weight the column of class c by w_c in every row.
     cb_axis: str = field(default="column", metadata={"choices": ("column", "sample")})
 
     def __post_init__(self) -> None:

@@ -11,21 +11,26 @@ Expected: no number is available.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from torch import Tensor
 
 from vltr_train import losses
 from vltr_train.data.loader import Batch
-from vltr_train.data.samplers import ClassSampler
 from vltr_train.method import Resampled, ResampledConfig, Stage
+from vltr_train.samplers import ClassSampler
 
 __all__ = ["CRT", "CRTConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CRTConfig(ResampledConfig):
-    classifier_epochs: int = 10
+    classifier_epochs: int = 10  # of the second stage
+    # DIFFERS: the published code leaves the frozen features in train mode (train): dropout acts on them, and they are
+    # normalised by the statistics of balanced batches, which move their running statistics too. eval: the features stay
+    # those that the first stage has learnt, in training as in evaluation.
+    features_mode: str = field(default="eval", metadata={"choices": ("eval", "train")})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -37,15 +42,19 @@ class CRT(Resampled):
     paper = "cRT, two-stage (arXiv 1910.09217)"
     config: CRTConfig
     Config = CRTConfig
+    official = MappingProxyType({"features_mode": "train"})
 
     def stages(self) -> tuple[Stage, ...]:
         epochs = self.config.classifier_epochs
+        # DIFFERS: the published code has SGD with momentum 0.9, weight decay 5e-4 and a rate that falls as a cosine.
+        # Here both stages have the optimizer and the rate of VideoLT's methods.
         return (self.stage(), self.stage(name="classifier", epochs=epochs, samplers=(ClassSampler(),)))
 
     def begin_stage(self, stage: Stage) -> None:
         if stage.name == "classifier":
-            # Frozen in eval mode: batch statistics of balanced videos would change the features of the classifier.
-            self.freeze(self.model.aggregator)
+            if self.config.features_mode == "eval":
+                self.freeze(self.model.aggregator)
+            self.model.aggregator.requires_grad_(False)
             self.model.reset_classifier()
 
     def forward(self, batch: Batch) -> Tensor:

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from vltr_train import losses
 from vltr_train.data.loader import Batch
-from vltr_train.data.samplers import ClassSampler, InstanceSampler
 from vltr_train.method import Method, Stage, Task, TrainConfig
+from vltr_train.samplers import ClassSampler, InstanceSampler
 
 __all__ = ["DistributionBalanced", "DistributionBalancedConfig"]
 

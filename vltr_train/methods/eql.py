@@ -26,6 +26,8 @@ __all__ = ["EQL", "EQLConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class EQLConfig(TrainConfig):
+    # DIFFERS: the paper's 1.76e-3 is the frequency below which a class is rare, and its gamma is near 1. VideoLT's
+    # code, and the default, take it for gamma.
     eql_gamma: float = 1.76e-3
 
     def __post_init__(self) -> None:
@@ -43,6 +45,8 @@ class EQL(Method):
 
     def __init__(self, config: EQLConfig, task: Task) -> None:
         super().__init__(config, task)
+        # DIFFERS: the paper's T is 1 for classes of a low frequency. In VideoLT's code, and here, T is 1 for
+        # tail classes.
         _, most_of_tail = task.bounds
         self.register_buffer("tail", torch.from_numpy(task.train_counts <= most_of_tail), persistent=False)
 

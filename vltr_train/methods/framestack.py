@@ -13,10 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from vltr_eval import RunningAP, distributed
+from vltr_eval import RunningAP, distributed, positive_ranks
+from vltr_eval._base.ranks import current_group
 from vltr_train import losses
 from vltr_train.aggregators import VideoClassifier
 from vltr_train.data.loader import Batch
@@ -33,9 +35,9 @@ class FrameStackConfig(TrainConfig):
     ratio: float = 0.5  # eta, the share of a batch that is mixed; these are its first rows
     warm_epochs: int = 1  # epochs without mixing, as there is no rAP yet; with 0 (Algorithm 1) the first has beta 0.5
     beta: str = field(default="rap", metadata={"choices": ("rap", "constant", "frequency")})  # Table 3
-    constant_beta: float = 0.5
+    constant_beta: float = 0.5  # of beta=constant
     loss: str = field(default="focal", metadata={"choices": ("focal", "bce")})  # Table 4
-    gamma: float = 1.0
+    gamma: float = 1.0  # of the focal loss
     clip_length: int | None = None  # L; none for train_frames; another value needs ratio=1
     # The predictions for the rAP. clean_train_mode: a second forward of the clean clips in train mode, as in the
     # published code (dropout acts, and batch statistics move twice). clean_eval_mode: the same in eval mode. reuse: the
@@ -43,9 +45,18 @@ class FrameStackConfig(TrainConfig):
     rap_source: str = field(
         default="clean_train_mode", metadata={"choices": ("clean_train_mode", "clean_eval_mode", "reuse")}
     )
+    # DIFFERS: the published code ranks float32 sigmoids one after another, in its sort's order of equal ones; large
+    # logits round to 1 (probabilities, with the lower row first). logits: equal logits are one threshold, and none are
+    # rounded, so the rAP depends on no order of rows.
+    rap_scores: str = field(default="logits", metadata={"choices": ("logits", "probabilities")})
     # For the next three see vltr_train.frame_stack.
+    # DIFFERS: the paper has one label a video. The published code sums the rAP of all, and so does the default.
     multilabel_rap: str = field(default="sum", metadata={"choices": ("sum", "mean", "min")})
+    # DIFFERS: the paper's least sum of two rAP is 1e-5. In the published code, and by default, it is 1e-5 C, because
+    # the code divides by the number of classes C.
     eps_scale: str = field(default="code", metadata={"choices": ("code", "paper")})
+    # DIFFERS: Eq. 2 joins a video's own frames and then those of its partner. The published code, and the default, have
+    # the partner's first. Aggregators without order do not tell.
     order: str = field(default="partner_first", metadata={"choices": ("partner_first", "own_first")})
 
     def __post_init__(self) -> None:
@@ -72,6 +83,7 @@ class FrameStack(Method):
     model: VideoClassifier
     rap: Tensor
     Config = FrameStackConfig
+    official = MappingProxyType({"rap_scores": "probabilities"})
     presets = MappingProxyType(
         published("framestack", "FrameStack")
         | published("framestack", "FrameStack-BCE", loss="bce")
@@ -109,8 +121,8 @@ class FrameStack(Method):
 
     def end_epoch(self) -> None:
         if self._running is not None:
-            table = distributed.rank_table(*self._running.rows())
-            self.rap.copy_(torch.from_numpy(table.average_precision(absent="zero")))
+            by_rows = self.config.rap_scores == "probabilities"
+            self.rap.copy_(torch.from_numpy(_average_precision(*self._running.rows(), by_rows=by_rows)))
 
     def forward(self, batch: Batch) -> Tensor:
         num_mixed = self._num_mixed(len(batch.features))
@@ -121,7 +133,9 @@ class FrameStack(Method):
         loss = self._loss(logits, targets)
         if self._running is not None:
             # After the first forward: autocast caches weights, and it would cache them without gradients here.
-            self._running.update(self._clean_logits(clean.detach(), logits.detach(), num_mixed), batch.targets)
+            scores = self._clean_logits(clean.detach(), logits.detach(), num_mixed)
+            scores = scores.sigmoid() if self.config.rap_scores == "probabilities" else scores
+            self._running.update(scores, batch.targets)
         return loss
 
     def _num_mixed(self, num_rows: int) -> int:
@@ -177,3 +191,19 @@ class FrameStack(Method):
         clean = self.model(frames, embedded=True)
         self.model.train(self.training)
         return clean
+
+
+def _average_precision(scores: Tensor, labels: Tensor, *, by_rows: bool) -> np.ndarray:
+    """The AP of each class over the rows (n, C) of all ranks: (C,) float64, 0 without positives.
+
+    Equal scores are one threshold, or with ``by_rows`` ranked one after another: by rank, then by row.
+    """
+    table = distributed.rank_table(scores, labels)
+    found = table.average_precision(absent="zero")
+    if by_rows and table.tied.any():
+        # Only classes in which a positive and a negative are equal depend on the order, so only these are exchanged.
+        tied = np.unique(np.repeat(np.arange(len(found)), np.diff(table.indptr))[table.tied > 0])
+        chosen = [rows[:, torch.from_numpy(tied).to(rows.device)].cpu().numpy() for rows in (scores, labels)]
+        shards = zip(*current_group().all_gather(lambda: chosen), strict=True)
+        found[tied] = positive_ranks(*map(np.concatenate, shards), order="rows").average_precision()
+    return found

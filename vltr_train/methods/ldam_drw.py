@@ -24,13 +24,17 @@ __all__ = ["LDAMDRW", "LDAMDRWConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class LDAMDRWConfig(TrainConfig):
+    # DIFFERS: the paper's logits are cosines, for which it has the scale 30. In VideoLT's code, and here, the logits of
+    # any length are scaled by it.
     scale: float = 30.0
-    largest_margin: float = 0.5
-    summed_margins: bool = True  # over the labels of a video, as in VideoLT's code; if False each label has its own
+    largest_margin: float = 0.5  # that of the rarest class
+    # DIFFERS: the paper has one label, with its own margin (false). VideoLT's code, and the default, subtract the sum
+    # of the margins of a video's labels at each of them.
+    summed_margins: bool = True
     # DIFFERS: the weights stay on from this epoch. The published code indexes a list of two by epoch // 50, so it ends
     # with an IndexError in epoch 100.
     drw_epoch: int = 50
-    cb_beta: float = 0.9999
+    cb_beta: float = 0.9999  # of the late weights, as in cb_loss
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from vltr_train import losses
 from vltr_train.data.loader import Batch
-from vltr_train.data.samplers import ClassSampler
 from vltr_train.method import SAME_RANKING, AveragePrecision, Resampled, ResampledConfig, Stage, Task
+from vltr_train.samplers import ClassSampler
 
 __all__ = ["LWS", "LWSConfig"]
 

@@ -28,10 +28,10 @@ from torch.nn.functional import logsigmoid, normalize, softplus
 from vltr_eval.priors import reverse_by_rank
 from vltr_train import losses
 from vltr_train.data.loader import FRAME_SAMPLING, Batch
-from vltr_train.data.samplers import ClassSampler, InstanceSampler, Sampler
 from vltr_train.method import Method, Stage, Task, TrainConfig
 from vltr_train.ops.dropout import Dropout
 from vltr_train.presets import published
+from vltr_train.samplers import ClassSampler, InstanceSampler, Sampler
 
 __all__ = [
     "MEDC",
@@ -56,7 +56,7 @@ LITERAL = ("sorting", "classification", "region")
 class MEDCConfig(TrainConfig):
     aggregator: str = field(default="gaussian", metadata={"choices": ("gaussian",)})  # each expert pools frames itself
     dropout: float | None = None  # on z; none is 0
-    # The paper gives 120 epochs, but no steps and no clipping; those are from VideoLT's code for 120 epochs.
+    # The paper gives 120 epochs, but no steps and no clipping. Those are from VideoLT's code for 120 epochs.
     epochs: int = 120
     lr_steps: tuple[int, ...] = (50, 100)
     clip_norm: float | None = None
@@ -65,7 +65,7 @@ class MEDCConfig(TrainConfig):
     frame_sampling: str = field(default="uniform", metadata={"choices": tuple(FRAME_SAMPLING)})
     experts: tuple[str, ...] = EXPERTS  # subsets are rows of Table II
     embedding_dim: int = 1024  # d, which the paper does not give
-    # One layer, as in "Implementation Details", or the MLP of Eq. 2.
+    # DIFFERS: Eq. 2 has an MLP (mlp). linear: one layer, as in "Implementation Details".
     phi: str = field(default="linear", metadata={"choices": ("linear", "mlp")})
     # diag: the weight of a frame depends on itself alone, as Eq. 4 reads. full: it depends on all frames ("directly
     # related to other frames"), by the mean over queries. none: sigma is computed like mu ("No Temporal-Attention" of
@@ -74,16 +74,18 @@ class MEDCConfig(TrainConfig):
     # The class frequencies of the inverse expert: reversed by rank, or in proportion to 1 / n. The paper says both.
     inverse_law: str = field(default="rank_reversal", metadata={"choices": ("rank_reversal", "inverse_frequency")})
     shared_batch: bool = False  # one batch for all experts, whose class frequencies differ by `logit_offsets` alone
-    similarity: str = field(default="cosine", metadata={"choices": ("cosine", "dot")})  # Eq. 3 has "dot"
-    temperature: float = 0.1  # Eq. 3 has none, so 1
+    # DIFFERS: Eq. 3 compares by dot products.
+    similarity: str = field(default="cosine", metadata={"choices": ("cosine", "dot")})
+    # DIFFERS: Eq. 3 has none, so 1. Cosines from -1 to 1 need a lower one.
+    temperature: float = 0.1
     gamma_range: tuple[float, ...] = (0.0, 1.0)  # for the expert's rarest and most frequent class
-    gamma_uniform: float = 0.5
+    gamma_uniform: float = 0.5  # for every class of the uniform expert
     # DIFFERS: Eq. 3, 6 and 7 cannot be trained as printed, so the default implements the intended ones; `literal=`
     # selects the printed ones.
     literal: tuple[str, ...] = ()
-    # The weights of the sorting, classification and region loss. The second is a mean over classes, so it is by far the
-    # smallest: on synthetic features (100 classes, one run each) 1, 1, 1 reaches an mAP of .046, these reach .103, and
-    # bce reaches .044.
+    # DIFFERS: the paper gives no numbers for the weights of the sorting, classification and region loss. The second is
+    # a mean over classes, so it is by far the smallest: on synthetic features (100 classes, one run each) 1, 1, 1
+    # reaches an mAP of .046, these reach .103, and bce reaches .044.
     lambdas: tuple[float, ...] = (0.01, 1.0, 0.01)
     # DIFFERS: the paper learns the lambdas with a sum of 1. The minimum of that puts all weight on the smallest loss.
     # Here they are constant unless this is set. If it is, they start in proportion to `lambdas`.
@@ -120,6 +122,7 @@ class MEDC(Method):
     model: nn.ModuleDict
     noise: Tensor
     Config = MEDCConfig
+    official = MappingProxyType({"phi": "mlp", "similarity": "dot", "temperature": 1.0})
     presets = MappingProxyType(
         published("medc", "MEDC")
         | published("medc", "No Temporal-Attention", attn="none")
@@ -160,12 +163,15 @@ class MEDC(Method):
     def stages(self) -> tuple[Stage, ...]:
         if self.config.shared_batch:
             return (self.stage(samplers=(InstanceSampler(),)),)
+        # DIFFERS: the paper's batch has 128 videos. Here each expert has a batch of its own, 3 x 128 videos a step.
         return (self.stage(samplers=tuple(map(self._sampler, self.config.experts))),)
 
     def _sampler(self, name: str) -> Sampler:
         if name == "longtail":
             return InstanceSampler()
         weights = class_weights(name, self.task.train_counts, self.config.inverse_law)
+        # DIFFERS: the paper speaks of samples of a class. A video of several classes is drawn for one of them, and is a
+        # positive of all, so the frequencies of labels are those of the expert only for videos of one label.
         return ClassSampler(probabilities=weights)
 
     def forward(self, *batches: Batch) -> Tensor:

@@ -30,35 +30,45 @@ from vltr_eval._base.groups import class_groups
 from vltr_train import losses
 from vltr_train.aggregators import Mean, VideoClassifier
 from vltr_train.data.loader import FRAME_SAMPLING, Batch
-from vltr_train.data.samplers import ClassSampler, InstanceSampler
 from vltr_train.method import Method, Stage, StepDecay, Task, TrainConfig
 from vltr_train.presets import published
+from vltr_train.samplers import ClassSampler, InstanceSampler
 
 __all__ = ["MEID", "MEIDConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class MEIDConfig(TrainConfig):
-    # The frame embedding is the linear layer and ReLU of VideoLT's "nonlinear", followed by a mean. Here dropout acts
-    # on the mean, and in VideoLT on each frame.
+    # The frame embedding is the linear layer and ReLU of VideoLT's "nonlinear", followed by a mean.
+    # DIFFERS: here dropout acts on the mean, and in VideoLT's "nonlinear" on each frame; the paper has no word on it.
     aggregator: str = field(default="mean", metadata={"choices": ("mean", "netvlad", "nextvlad")})
     clip_scope: str = field(default="all", metadata={"choices": ("all",)})
     lr: float = 1e-3
-    # A frame that is drawn twice would have no motion.
+    # DIFFERS: the paper has all 150 frames of a video, in order. 60 random ones are those of VideoLT's code.
+    train_frames: int = 60
+    # DIFFERS: VideoLT's code draws with replacement. A frame that is drawn twice would have no motion. With
+    # train_frames=150, uniform is all frames of the paper's videos.
     frame_sampling: str = field(default="without_replacement", metadata={"choices": tuple(FRAME_SAMPLING)})
-    gamma: float = 1.0  # of the focal loss; the paper only says that it follows VideoLT
+    gamma: float = 1.0  # of the focal loss; the paper only says that it follows VideoLT, whose scripts have 1
     # "Normalization, linear layer and relu": over all frames of a batch, over each frame, or to length 1.
     norm: str = field(default="bn", metadata={"choices": ("bn", "ln", "l2")})
-    # The function after two linear layers, or no attention (Table 4). The softmax is multiplied by N, so its mean is 1.
-    # The paper names no function. With a plain softmax, about 1 / N, its 1 / (A + 0.5) would be equal for all frames.
+    # DIFFERS: the paper names no function after the two linear layers. 1 / (A + beta) needs an A above 0, and one that
+    # differs between frames. none: no attention (Table 4). The softmax is multiplied by N, so its mean is 1.
+    # With a plain softmax, about 1 / N, its 1 / (A + 0.5) would be equal for all frames.
     attention: str = field(default="sigmoid", metadata={"choices": ("sigmoid", "softmax", "none")})
     attention_dim: int = 512  # between the two layers
+    # DIFFERS: the paper puts a ReLU behind the linear layer of the frame embedding, and names none between the two of
+    # the attention. Without one they are a single linear layer.
+    attention_relu: bool = True
     # Divide A and R by their mean in a clip, so that the mean over frames is a weighted mean.
     weighted_mean: bool = False
     distillation: float = 0.1  # the weight of L_d in both stages; 0 for none (Table 4)
-    neck_dim: int = 256
+    neck_dim: int = 256  # units of the layers that L_d compares
     # The variance is over the units of a neck, for each video, or over the batch of a rank, for each unit.
     variance_over: str = field(default="units", metadata={"choices": ("units", "batch")})
+    # DIFFERS: Eq. 7 is a squared length, which is a sum (sum). Here it is a mean over videos, or over units with
+    # variance_over=batch, so that its weight depends neither on the batch nor on neck_dim.
+    distance: str = field(default="mean", metadata={"choices": ("mean", "sum")})
     detach_head: bool = False  # L_d moves the logits of tail classes alone
     # Table 6; "copy" is a new expert like the first, with its own attention.
     second_expert: str = field(default="complementary", metadata={"choices": ("complementary", "copy", "none")})
@@ -66,10 +76,11 @@ class MEIDConfig(TrainConfig):
     beta: float = 0.5  # of R (Table 7)
     motion: bool = True  # X_M (Table 5); without it X_F is X_C
     class_balanced: bool = True  # the videos of the second stage (Table 5)
-    # Leave out labels that a video was not drawn for, as VideoLT's code does; not on Charades, with 7 labels a video.
+    # DIFFERS: the paper only names class-balanced sampling. VideoLT's code for it leaves out labels that a video was
+    # not drawn for, and so does the default; not on Charades, with 7 labels a video.
     mask_other_positives: bool = True
-    expert2_epochs: int = 100
-    expert2_lr: float = 1e-4
+    expert2_epochs: int = 100  # of the second stage
+    expert2_lr: float = 1e-4  # of the second stage
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,9 +114,9 @@ class FrameEmbedding(nn.Module):
 class FrameAttention(nn.Module):
     """The weight of each frame, by two linear layers: float32 (B, N) of (B, N, D)."""
 
-    def __init__(self, dim: int, hidden: int, kind: str) -> None:
+    def __init__(self, dim: int, hidden: int, kind: str, *, relu: bool = True) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        self.layers = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU() if relu else nn.Identity(), nn.Linear(hidden, 1))
         self.kind = kind
 
     def forward(self, features: Tensor) -> Tensor:
@@ -124,6 +135,7 @@ class Distillation(nn.Module):
         self.register_buffer("head", torch.as_tensor(head), persistent=False)
         self.register_buffer("tail", torch.as_tensor(tail), persistent=False)
         self.head_neck, self.tail_neck = nn.Linear(len(head), config.neck_dim), nn.Linear(len(tail), config.neck_dim)
+        self.distance = config.distance
         self.axis, self.detach_head = {"batch": 0, "units": 1}[config.variance_over], config.detach_head
 
     def forward(self, logits: Tensor) -> Tensor:
@@ -131,7 +143,8 @@ class Distillation(nn.Module):
         with torch.autocast(logits.device.type, enabled=False):
             necks = self.head_neck(head.detach() if self.detach_head else head), self.tail_neck(tail)
         head_variance, tail_variance = (neck.var(self.axis, correction=0) for neck in necks)
-        return (head_variance - tail_variance).square().mean()
+        squares = (head_variance - tail_variance).square()
+        return squares.sum() if self.distance == "sum" else squares.mean()
 
 
 class Expert(nn.Module):
@@ -169,7 +182,7 @@ class AttentiveExpert(Expert):
     def __init__(self, config: MEIDConfig, task: Task, classifier: VideoClassifier) -> None:
         super().__init__(config, task, classifier)
         attends, size = config.attention != "none", (task.feature_dim, config.attention_dim)
-        self.attention = FrameAttention(*size, config.attention) if attends else None
+        self.attention = FrameAttention(*size, config.attention, relu=config.attention_relu) if attends else None
 
     def forward(self, features: Tensor, inherited: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         attention = None if self.attention is None else self.attention(features)
@@ -210,9 +223,12 @@ class MEID(Method):
     model: nn.ModuleDict
     num_experts: Tensor
     Config = MEIDConfig
+    official = MappingProxyType(
+        {"train_frames": 150, "frame_sampling": "uniform", "attention_relu": False, "distance": "sum"}
+    )
     presets = MappingProxyType(
         published("meid", "MEID", without="*-charades*")
-        | published("meid", "MEID", only="*-charades*", mask_other_positives=False)
+        | published("meid", "MEID", only="*-charades*", official={"train_frames": 200}, mask_other_positives=False)
         | published("meid", "Expert 1", second_expert="none")
         | published("meid", "Expert 1 without distillation", second_expert="none", distillation=0.0)
         | published(

@@ -27,7 +27,8 @@ __all__ = ["Mixup", "MixupConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class MixupConfig(TrainConfig):
-    alpha: float = 1.0
+    alpha: float = 1.0  # shares are of Beta(alpha, alpha)
+    # Frames are mixed, or the pooled vectors of the clips.
     mix: str = field(default="frames", metadata={"choices": ("frames", "vectors")})
 
     def __post_init__(self) -> None:

@@ -32,20 +32,31 @@ __all__ = ["Move", "MoveConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class MoveConfig(TrainConfig):
-    aggregator: str = field(default="psa-codebook", metadata={"choices": ("psa-codebook", "psa", "codebook")})
+    # DIFFERS: Eq. 2 and 10 subtract cluster centers, and Eq. 3 has a bias. The published code has neither, but a gate
+    # and a batch normalisation, whose shift is a bias. psa-codebook-centers subtracts centers too.
+    aggregator: str = field(
+        default="psa-codebook", metadata={"choices": ("psa-codebook", "psa", "codebook", "psa-codebook-centers")}
+    )
     clip_norm: float | None = None
     # False: a clip has one vector, of all its frames. Frames are only sampled for extrapolation (Section 3.1).
     extrapolation: bool = True
-    interpolation: bool = True
+    interpolation: bool = True  # whether the vectors of two clips are mixed (Section 3.2)
     label_calibration: bool = True  # multiplies interpolated labels by 1 - tau + gamma, up to 1
     lower_bound: float = 3.0  # sigma, frames
     calibration_bias: float = 0.5  # gamma
-    extrapolation_alpha: float = 2.0
-    interpolation_alpha: float = 1.0
-    # w and l are drawn once for a batch, or for each of its clips, as the paper's expectations suggest.
+    extrapolation_alpha: float = 2.0  # w - 1 is of Beta(alpha, alpha)
+    interpolation_alpha: float = 1.0  # l is of Beta(alpha, alpha)
+    # DIFFERS: Eq. 11 and 12 have an expectation for each pair, so w and l of its own. Here, as in the published code,
+    # they are drawn once for a batch. sample: for each of its clips.
     mix_granularity: str = field(default="batch", metadata={"choices": ("batch", "sample")})
-    # DIFFERS: the published code drops the frames drawn for the keys of PSA; Eq. 8 and 9 keep them.
-    psa_key_mask: str = field(default="keep", metadata={"choices": ("keep", "drop")})
+    # DIFFERS: the frames that PSA attends to. view, the default: those of the view's own query. The paper multiplies
+    # the frames of a view by one mask before they are pooled, projected and attended to (Eq. 8 and 9); masked frames
+    # are left out here, because zeros would share in the softmax and shrink the mean. drop: the published code, which
+    # draws a third mask for both views and drops the frames in it. keep: it keeps them; no source has this. none: all.
+    psa_key_mask: str = field(default="view", metadata={"choices": ("view", "drop", "keep", "none")})
+    # DIFFERS: the published code gives the codebook zeros for masked frames, which count in the batch statistics of
+    # its assignment (zero). In Eq. 10 a mask only leaves frames out of the sum (drop).
+    codebook_masking: str = field(default="drop", metadata={"choices": ("drop", "zero")})
     # DIFFERS: in the published code no gradient reaches the normalisation before the codebook.
     detach_codebook_input: bool = False
     # DIFFERS: the published code for MiniKinetics samples only the frames of a batch's first clip.
@@ -73,7 +84,7 @@ class Move(Method):
     bounds: Tensor
     factors: Tensor
     Config = MoveConfig
-    official = MappingProxyType({"psa_key_mask": "drop", "detach_codebook_input": True})
+    official = MappingProxyType({"psa_key_mask": "drop", "codebook_masking": "zero", "detach_codebook_input": True})
     presets = MappingProxyType(
         published("move", "MOVE", without="*-mk*")
         | published("move", "MOVE", only="*-mk*", official={"minikinetics_code": True})
@@ -121,22 +132,35 @@ class Move(Method):
     def _extrapolated(self, frames: Tensor, targets: Tensor) -> Tensor:
         """The extrapolated vectors (B, P) of clips (B, T, D), from two views of each."""
         masks = self._masks(targets, frames.shape[1])
-        views = self.aggregator.views(frames, masks[:, :2], masks[:, 2], masks[:, 3:]).float()
+        views = self.aggregator.views(frames, *masks, zeroed=self.config.codebook_masking == "zero").float()
         return torch.lerp(views[:, 1], views[:, 0], 1 + self._shares(self.config.extrapolation_alpha, views))
 
-    def _masks(self, targets: Tensor, num_frames: int) -> Tensor:
-        """Masks (B, 5, T) bool, True for frames to keep: of two queries, the keys, and two views of the codebook."""
+    def _masks(self, targets: Tensor, num_frames: int) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Masks of bool, True for frames to keep: of the views' queries, of their keys, and of their codebooks.
+
+        Those of queries and codebooks are (B, 2, T), and those of keys (B, 2, T), (B, T) or None.
+        """
         self._step += 1
         whole_batch = self.config.minikinetics_code
         sampled = targets.sum(0, keepdim=True) if whole_batch else targets  # the labels determine the number of frames
-        masks = dynamic_frame_masks(sampled, self.bounds, num_frames, seed=self._seed, epoch=self._step)
-        if self.config.psa_key_mask == "drop":
-            masks[:, 2].logical_not_()
+        drawn = dynamic_frame_masks(sampled, self.bounds, num_frames, seed=self._seed, epoch=self._step)
+        queries, keys, codebooks = drawn[:, :2], self._key_masks(drawn), drawn[:, 3:]
         if whole_batch:
-            others = masks.new_ones(len(targets) - 1, 5, num_frames)
-            others[:, :2] = torch.eye(2, num_frames, dtype=torch.bool, device=masks.device)  # frame 0, and frame 1
-            masks = torch.cat([masks, others])
-        return masks
+            others = drawn.new_ones(len(targets) - 1, 2, num_frames)
+            single = torch.eye(2, num_frames, dtype=torch.bool, device=drawn.device)  # frame 0, and frame 1
+            queries, codebooks = torch.cat([queries, others & single]), torch.cat([codebooks, others])
+            if keys is not None:
+                keys = torch.cat([keys, others if keys.dim() == 3 else others[:, 0]])
+        return queries, keys, codebooks
+
+    def _key_masks(self, drawn: Tensor) -> Tensor | None:
+        """The masks of keys from those that are drawn, (B, 5, T): of two queries, the keys, and two codebooks."""
+        kind = self.config.psa_key_mask
+        if kind == "view":
+            return drawn[:, :2]
+        if kind == "none":
+            return None
+        return ~drawn[:, 2] if kind == "drop" else drawn[:, 2]
 
     def _shares(self, alpha: float, vectors: Tensor) -> Tensor:
         """Draw shares from Beta(alpha, alpha): a scalar, or (B, 1)."""

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from vltr_train.data.samplers import ClassSampler
 from vltr_train.method import Resampled, Stage
 from vltr_train.presets import published
+from vltr_train.samplers import ClassSampler
 
 __all__ = ["SRS"]
 

@@ -12,7 +12,7 @@ Expected: no number is available.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -64,10 +64,6 @@ class TauNorm(Method):
         super().__init__(config, task)
         self.register_buffer("tau", torch.tensor(1.0 if config.tau is None else config.tau))
 
-    @property
-    def _weight(self) -> Tensor:
-        return cast("Tensor", self.model.classifier.weight)
-
     def notes(self) -> list[str]:
         return [f"tau: {SAME_RANKING}"]
 
@@ -89,13 +85,16 @@ class TauNorm(Method):
 
     def _accuracy(self, logits: Tensor, labels: np.ndarray) -> float:
         """Acc@1 over all ranks, by ``tau_by``; 0 where nothing is counted."""
-        report = distributed.evaluate(
-            logits, labels, sap=None, topk=[1], train_counts=self.task.train_counts, bounds=self.task.bounds
-        )
-        metrics = report.metrics()
+        options: dict[str, Any] = {"train_counts": self.task.train_counts, "bounds": self.task.bounds}
+        metrics = distributed.evaluate(logits, labels, sap=None, topk=[1], **options).metrics()
         names = ["Acc@1"] if self.config.tau_by == "overall" else [f"Acc@1_{group}" for group in GROUP_NAMES]
         values = [metrics[name] for name in names]
         return float(np.mean([value for value in values if not np.isnan(value)] or [0.0]))
+
+    @property
+    def _weight(self) -> Tensor:
+        """The weights (C, D) of the classifier."""
+        return cast("Tensor", self.model.classifier.weight)
 
     def predict(self, features: Tensor) -> Tensor:
         """Return the logits of the normalised classifier."""

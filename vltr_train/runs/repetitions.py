@@ -63,6 +63,9 @@ def _spec(run: RunFolder) -> str:
 def _traits(run: RunFolder) -> dict[str, Any]:
     """The values that runs share if they are repetitions of each other."""
     traits = {"data": run.value("dataset", "name"), "labels": run.value("dataset", "labels")[:8]}
+    code = run.document.get("code")  # of a method from outside: other code is another method
+    if isinstance(code, dict):
+        traits["code"] = str(code.get("sha256"))[:8]
     return traits | {key: value for key, value in run.value("settings").items() if key != "seed"}
 
 

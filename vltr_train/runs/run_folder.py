@@ -2,10 +2,12 @@
 
     config.json                 what was run on what data, by which versions
     metrics.csv                 a line for each epoch
-    checkpoint.pt, best.pt      the state after the last epoch, and at the best validation so far
+    checkpoint.pt               the state after an epoch; without the optimizer's once its stage has ended
+    best.pt                     the weights at the best validation so far
     preds.npy, labels.npy       (n, C) float32 logits and (n, C) uint8 labels, as vltr-eval takes them
     report.json, report.txt     the evaluation of these
     events/                     the scalars of metrics.csv for TensorBoard
+    method.py                   a copy of the code of a method from outside the package; nothing imports it
 
 Each file but the events is written whole or not at all. One of several ranks writes: the engine chooses it.
 torch is imported where checkpoints and events need it, so that a table of many runs is read without it.
@@ -34,6 +36,7 @@ from vltr_eval._base.arguments import unknown_name
 from vltr_eval._base.files import OutputError, PendingFile
 from vltr_eval._base.version import __version__
 from vltr_train.data.label_lists import default_class_names
+from vltr_train.method_source import COPY, check_code
 from vltr_train.settings import settings_document
 
 if TYPE_CHECKING:
@@ -42,8 +45,9 @@ if TYPE_CHECKING:
     from vltr_eval._base.ranks import Communicator, SingleProcess
     from vltr_train.data.dataset import Dataset
     from vltr_train.data.label_lists import LabelList
+    from vltr_train.method_source import FoundMethod
 
-__all__ = ["RunFolder", "is_resumed", "labels_fingerprint", "run_document"]
+__all__ = ["RunFolder", "check_plain", "is_resumed", "labels_fingerprint", "run_document"]
 
 RUN_FORMAT = "vltr-train/run/2"
 CHECKPOINT_FORMAT = "vltr-train/checkpoint/1"
@@ -59,7 +63,7 @@ PREDS, LABELS = "preds.npy", "labels.npy"
 REPORT, REPORT_TEXT = "report.json", "report.txt"
 CHECKPOINTS = ("checkpoint", "best")
 # In the order in which an overwritten run is removed: no checkpoint may outlive the configuration it belongs to.
-FILES = (*(f"{name}.pt" for name in CHECKPOINTS), METRICS, PREDS, LABELS, REPORT, REPORT_TEXT, CONFIG)
+FILES = (*(f"{name}.pt" for name in CHECKPOINTS), METRICS, PREDS, LABELS, REPORT, REPORT_TEXT, COPY, CONFIG)
 EVENTS = "events"
 EVENT_FILES = f"{EVENTS}/events.out.tfevents.*"
 
@@ -67,13 +71,16 @@ PLAIN_TYPES = (type(None), bool, int, float, str, bytes)
 
 
 def run_document(
-    *, method: str, preset: str | None, config: Any, dataset: Dataset, argv: Sequence[str] = ()
+    *, method: str, preset: str | None, config: Any, dataset: Dataset, argv: Sequence[str] = (), code: Any = None
 ) -> dict[str, Any]:
-    """The content of config.json. argv: the command as given, if there was one."""
+    """The content of config.json. argv: the command as given, if there was one. code: `Code.document` of a method from
+    outside the package.
+    """
     splits = (dataset.train, dataset.validate, dataset.test)
     return {
         "method": method,
         "preset": preset,
+        **({} if code is None else {"code": code}),
         "settings": settings_document(config),
         "dataset": {
             "name": dataset.name,
@@ -192,19 +199,33 @@ class RunFolder:
 
     @classmethod
     def start(
-        cls, path: str | os.PathLike[str], document: Mapping[str, Any], *, is_first: bool, resume: bool, overwrite: bool
+        cls,
+        path: str | os.PathLike[str],
+        document: Mapping[str, Any],
+        *,
+        is_first: bool,
+        resume: bool,
+        overwrite: bool,
+        found: FoundMethod | None = None,
     ) -> RunFolder:
         """The run of a training, which is new, or there already and of the same document. is_first: of the ranks, which
-        is the one that makes it.
+        is the one that makes it. found: the method; a copy of its code is kept if the package does not have it.
 
         Raises ValueError for a run that is there and not to be resumed, and for one of other settings or data that is.
         """
         path = Path(path)
         if not resume:
-            return cls.create(path, document, overwrite=overwrite) if is_first else cls(path, dict(document), [])
+            if not is_first:
+                return cls(path, dict(document), [])
+            folder = cls.create(path, document, overwrite=overwrite)
+            if found is not None and found.code is not None and found.code.text:
+                folder._write_text(COPY, found.code.text)
+            return folder
         folder = cls.open(path)
+        if found is not None:
+            check_code(found, folder.document.get("code"), str(path))
         if is_first:
-            folder._remove_unfinished()
+            folder.remove_unfinished()
         for key in ("method", "preset", "settings", "dataset"):
             there, here = folder.document[key], document[key]
             if there != here:
@@ -297,11 +318,12 @@ class RunFolder:
         So is what a killed process left unfinished.
         """
         self.close()
-        self._remove_unfinished()
+        self.remove_unfinished()
         self._write_epochs([values for values in self._epochs if values["epoch"] <= epoch])
         self._purge_step = epoch + 1
 
-    def _remove_unfinished(self) -> None:
+    def remove_unfinished(self) -> None:
+        """Remove the files that were being written when a process was killed or a write was abandoned."""
         for unfinished in _unfinished(self.path):
             unfinished.unlink(missing_ok=True)
 
@@ -340,7 +362,7 @@ class RunFolder:
         """
         import torch
 
-        _check_plain("state", dict(state))
+        check_plain("state", dict(state))
         path = self.checkpoint_file(name)
 
         def save(unfinished: Path) -> None:
@@ -482,8 +504,11 @@ def _unfinished(path: Path) -> list[Path]:
     return [file for name in FILES for file in path.glob(f".{name}.*.unfinished")]
 
 
-def _check_plain(key_path: str, value: Any) -> None:
-    """Refuse what torch.load(weights_only=True) would, by exact type: numpy's float64 is a float, but not to pickle."""
+def check_plain(key_path: str, value: Any) -> None:
+    """Refuse what torch.load(weights_only=True) would, by exact type: numpy's float64 is a float, but not to pickle.
+
+    Raises ValueError that names the first such value by its keys.
+    """
     import torch
 
     if isinstance(value, torch.Tensor) or type(value) in PLAIN_TYPES:
@@ -491,13 +516,13 @@ def _check_plain(key_path: str, value: Any) -> None:
     if type(value) in (dict, OrderedDict):
         entries: Iterable[tuple[Any, Any]] = value.items()
         for key in value:
-            _check_plain(f"a key of {key_path}", key)
+            check_plain(f"a key of {key_path}", key)
     elif type(value) in (list, tuple):
         entries = enumerate(value)
     else:
         raise ValueError(f"{key_path}: expected tensors and plain containers, got {type(value).__name__}")
     for key, item in entries:
-        _check_plain(f"{key_path}[{key!r}]", item)
+        check_plain(f"{key_path}[{key!r}]", item)
 
 
 def _parsed_epochs(path: Path, text: str) -> list[dict[str, Any]]:

@@ -1,19 +1,23 @@
 """Which videos an epoch visits: each once, or drawn by class. A draw depends on seed, epoch and stream alone.
 
+Labels are a `LabelList`, or a plain array: (n,) the class of each row, or (n, C) of 0 and 1, of numpy or torch.
+
 Legend: n videos (rows of a split), C classes, n_c videos that carry class c.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from vltr_train.data.label_lists import LabelList
+from vltr_train.data.label_lists import LabelList
 
-__all__ = ["ClassSampler", "Draw", "InstanceSampler", "Sampler"]
+__all__ = ["ClassSampler", "Draw", "InstanceSampler", "Labels", "Sampler"]
+
+Labels = LabelList | Any
+"""A `LabelList`, or an array of numpy or torch: (n,) integers, or (n, C) of 0 and 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +37,15 @@ class Draw:
 class Sampler(Protocol):
     """Draws the rows of an epoch. It keeps no state, so a resumed training draws the same rows."""
 
-    def draw(self, labels: LabelList, seed: int, epoch: int, stream: int = 0) -> Draw:
-        """The rows of an epoch; streams of one seed and epoch are independent of each other."""
+    def draw(self, labels: Labels, seed: int, epoch: int, stream: int = 0) -> Draw:
+        """Draw the rows of an epoch.
+
+        Args:
+            labels: The labels of the n rows.
+            seed: The seed of the training.
+            epoch: The number of the epoch.
+            stream: Streams of one seed and epoch are independent of each other.
+        """
         ...
 
 
@@ -49,11 +60,26 @@ class InstanceSampler:
     rows: Any = None
     classes: Any = None
 
-    def draw(self, labels: LabelList, seed: int, epoch: int, stream: int = 0) -> Draw:
-        """A permutation of the rows. Raises ValueError where `rows` names one that the labels lack."""
-        rng, rows = _generator(seed, epoch, stream), self._chosen(len(labels))
+    def draw(self, labels: Labels, seed: int, epoch: int, stream: int = 0) -> Draw:
+        """Draw a permutation of the rows.
+
+        Args:
+            labels: The labels of the n rows.
+            seed: The seed of the training.
+            epoch: The number of the epoch.
+            stream: Streams of one seed and epoch are independent of each other.
+
+        Raises:
+            ValueError: `rows` names one that the labels lack, or the labels have another form.
+
+        Example:
+            >>> InstanceSampler().draw(np.array([0, 1, 1, 2]), seed=0, epoch=0).rows.tolist()
+            [2, 1, 0, 3]
+        """
+        found = _label_list(labels)
+        rng, rows = _generator(seed, epoch, stream), self._chosen(len(found))
         if self.classes is not None:
-            rows = rows[np.isin(rows, labels.rows_with(self.classes))]
+            rows = rows[np.isin(rows, found.rows_with(self.classes))]
         return Draw(rng.permutation(rows))
 
     def _chosen(self, num_rows: int) -> np.ndarray:
@@ -107,13 +133,44 @@ class ClassSampler:
             raise ValueError("labels: expected rows of a class that can be drawn, got none")
         return weights / weights.sum()
 
-    def draw(self, labels: LabelList, seed: int, epoch: int, stream: int = 0) -> Draw:
-        """Rows and the class each was drawn for, as many as there are rows. Raises as `probabilities_of` does."""
-        rng = _generator(seed, epoch, stream)
-        offsets, rows_by_class = labels.by_class()
+    def draw(self, labels: Labels, seed: int, epoch: int, stream: int = 0) -> Draw:
+        """Draw as many rows as there are, and the class each was drawn for.
+
+        Args:
+            labels: The labels of the n rows.
+            seed: The seed of the training.
+            epoch: The number of the epoch.
+            stream: Streams of one seed and epoch are independent of each other.
+
+        Raises:
+            ValueError: As of `probabilities_of`, or the labels have another form.
+
+        Example:
+            >>> draw = ClassSampler().draw(np.array([[1, 0], [1, 0], [1, 1]]), seed=0, epoch=0)
+            >>> draw.rows.tolist(), draw.classes.tolist()
+            ([2, 1, 0], [1, 0, 0])
+        """
+        rng, found = _generator(seed, epoch, stream), _label_list(labels)
+        offsets, rows_by_class = found.by_class()
         counts = np.diff(offsets)
-        classes = rng.choice(len(counts), size=len(labels), p=self.probabilities_of(counts))
+        classes = rng.choice(len(counts), size=len(found), p=self.probabilities_of(counts))
         return Draw(rows_by_class[offsets[classes] + rng.integers(counts[classes])], classes)
+
+
+def _label_list(labels: Labels) -> LabelList:
+    if isinstance(labels, LabelList):
+        return labels
+    array = np.asarray(labels)
+    ids = tuple(map(str, range(len(array) if array.ndim else 0)))
+    if array.ndim == 1 and array.dtype.kind in "iu" and array.size and array.min() >= 0:
+        return LabelList.from_pairs(ids, np.arange(len(array)), array.astype(np.int64), int(array.max()) + 1)
+    if array.ndim != 2 or not np.isin(array, (0, 1)).all():
+        raise ValueError(
+            "labels: expected the class of each row, (n,) integers from 0 up, or (n, C) of 0 and 1, got "
+            f"{array.dtype} of shape {array.shape}"
+        )
+    rows, classes = np.nonzero(array)
+    return LabelList.from_pairs(ids, rows, classes, array.shape[1])
 
 
 def _generator(seed: int, epoch: int, stream: int) -> np.random.Generator:

@@ -1,0 +1,351 @@
+"""The plan of `compare_methods.py`: data sets, rows, and the claims of the papers with their preconditions.
+
+All of it was fixed before any row but the baselines `bce` (nonlinear, netvlad, psa-codebook) had been trained on such
+data: sizes, epochs, seeds, limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from vltr_train.aggregators import CLUSTERED
+from vltr_train.data.dataset import Dataset
+from vltr_train.data.synth import synthesize
+from vltr_train.method import Preset, TrainConfig
+from vltr_train.methods import find_method
+from vltr_train.runs.tables import COLUMNS
+from vltr_train.settings import build_config
+
+__all__ = ["CLAIMS", "COMPARISONS", "MAIN", "PRIORS", "VARIANTS", "Claim", "Comparison", "Row"]
+
+RATES = (0.01, 0.003, 0.001)
+TUNING_SEED = 100  # of the data on which rates are chosen
+SEEDS = (1, 2, 3, 4, 5)  # of the data that decide; each is reported
+TRAINING_SEED = 1
+CLUSTERS = 16  # in every VLAD and codebook, for 64 features; the papers have 64 for 2,048
+EVALUATIONS = 40  # of a training, on the validation split
+PRIORS = ("longtail", "uniform", "inverse")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method or METHOD:PRESET and its settings.
+
+    Attributes:
+        name: The name in tables.
+        spec: METHOD or METHOD:PRESET; the preset gives the numbers that the paper prints.
+        settings: Settings beside those of the comparison.
+        epochs: Epochs, if not those of the comparison.
+        by_data: Settings that depend on the data set.
+    """
+
+    name: str
+    spec: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    epochs: int | None = None
+    by_data: Callable[[Dataset], Mapping[str, Any]] | None = None
+
+    @property
+    def method(self) -> str:
+        return self.spec.partition(":")[0]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Rows to train on the same data.
+
+    Attributes:
+        title: The data in words.
+        make: Writes the data set of a seed into a folder.
+        epochs: Epochs of a row that names no others.
+        settings: Settings of all rows.
+        rows: The rows.
+        rates: The learning rates to choose from.
+        seeds: The data seeds that decide.
+        overlap: See `verdicts.Difference`.
+        priors: The rows to evaluate under other class distributions too.
+    """
+
+    title: str
+    make: Callable[..., object]
+    epochs: int
+    settings: Mapping[str, Any]
+    rows: tuple[Row, ...]
+    rates: tuple[float, ...] = RATES
+    seeds: tuple[int, ...] = SEEDS
+    overlap: float = 0.0
+    priors: tuple[str, ...] = ()
+
+    def row(self, name: str) -> Row:
+        return next(row for row in self.rows if row.name == name)
+
+    def config_settings(self, row: Row, rate: float, data: Dataset) -> dict[str, Any]:
+        """Return all settings of a run."""
+        epochs = row.epochs or self.epochs
+        settings: dict[str, Any] = {
+            "lr": rate,
+            "epochs": epochs,
+            "lr_steps": (epochs * 7 // 12, epochs * 5 // 6),
+            "eval_every": max(1, epochs // EVALUATIONS),
+            "seed": TRAINING_SEED,
+            **self.settings,
+            **_of_method(row.method, epochs, rate),
+            **row.settings,
+        }
+        if row.by_data is not None:
+            settings |= row.by_data(data)
+        return settings | ({"clusters": CLUSTERS} if self.config(row, settings).aggregator in CLUSTERED else {})
+
+    def config(self, row: Row, settings: Mapping[str, Any]) -> TrainConfig:
+        return build_config(find_method(row.method), row.spec.partition(":")[2] or None, settings)
+
+    def smaller(self) -> Comparison:
+        """Return a comparison of the same rows that runs in seconds, to show that the script runs."""
+        small = {"batch_size": 16, "train_frames": 4, "test_frames": 6}
+        make = partial(_synthesize, {"scale": 0.002, "dim": 8, "frames": 8, "feature_std": 2.0})
+        return replace(self, make=make, epochs=2, settings=small, rates=RATES[:2], seeds=SEEDS[:2])
+
+
+def _of_method(method: str, epochs: int, rate: float) -> dict[str, Any]:
+    """Return the settings that adapt one method to this schedule and to 64 features."""
+    return {
+        # The paper's rates of its experts are 1e-3 and 1e-4, and it trains both equally long.
+        "meid": {"expert2_epochs": epochs, "expert2_lr": rate / 10, "attention_dim": 64},
+        "medc": {"embedding_dim": 64},
+        "ldam_drw": {"drw_epoch": epochs // 2},
+    }.get(method, {})
+
+
+def duplicated(data: Dataset) -> dict[str, Any]:
+    """Return the settings of AVA's second stage with the number of steps of its paper.
+
+    The paper duplicates the videos of each class until all classes have as many as the largest, and trains one epoch of
+    this set in batches of 20. The set has about C n_max / (labels of a video) videos. The rates are the paper's.
+    """
+    labels = data.train.labels
+    videos = data.num_classes * int(data.train_counts.max()) * len(labels) / len(labels.classes)
+    return {
+        "classifier_batch_size": 20,
+        "classifier_epochs": max(1, round(videos / len(labels))),
+        "classifier_lr": 1e-3,
+        "classifier_last_lr": 1e-4,
+        "classifier_clip_norm": None,
+    }
+
+
+def _synthesize(arguments: Mapping[str, Any], folder: Path, seed: int) -> None:
+    synthesize(folder, seed=seed, **arguments)
+
+
+def _pen_strokes(folder: Path, seed: int) -> None:
+    from pen_strokes import make_pen_strokes
+
+    make_pen_strokes(folder, seed=seed)
+
+
+MAIN = {
+    "profile": "videolt",
+    "scale": 0.01,
+    "dim": 64,
+    "feature_std": 2.0,
+    "frames": 60,
+    "signal": 1.2,
+    "scene": 0.5,
+    "informative": (0.5, 1.0),
+    "video_share": 0.4,
+    "cooccurrence": 0.5,
+}
+"""The stated default of the experiment: arguments of `synthesize`."""
+
+MOTION = MAIN | {"frames": 150, "cooccurrence": 0.0, "motion": 0.5}
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "the default": {},
+    "few informative frames": {"informative": (0.03, 0.2)},
+    "some informative frames": {"informative": (0.2, 0.5)},
+    "correlated neighbours": {"correlation": 0.8},
+    "more of the video": {"video_share": 0.7},
+    "less of the video": {"video_share": 0.2},
+    "bursts of 1 to 16 frames": {"informative": (0.2, 0.5), "burst_frames": (1, 16)},
+    "no co-occurring words": {"cooccurrence": 0.0},
+    "co-occurring words alone": {"cooccurrence": 1.0},
+    "half of the classes in motion": {"cooccurrence": 0.0, "motion": 0.5},
+    "a fifth of the labels wrong": {"label_noise": 0.2},
+    "stronger signal": {"signal": 1.6},
+    "weaker signal": {"signal": 0.9},
+}
+"""One change of the default at a time; the bursts are to be compared with "some informative frames"."""
+
+SHORT = {"batch_size": 32, "train_frames": 16, "test_frames": 40}
+AGG = {"aggregator": "psa-codebook"}
+AGG_EPOCHS = 80
+AS_CODED = {**AGG, "psa_key_mask": "drop", "codebook_masking": "zero", "detach_codebook_input": True}
+
+NONLINEAR = (
+    Row("BCE", "bce:r101"),
+    Row("focal", "focal"),
+    Row("FrameStack-FL", "framestack:r101"),
+    Row("FrameStack-BCE", "framestack:r101-bce"),
+    Row("mixup", "mixup:r101"),
+    Row("CBS", "cbs:r101"),
+)
+AGGREGATED = (
+    Row("Agg BCE", "bce:r101-agg", AGG, AGG_EPOCHS),
+    Row("Agg mixup", "mixup:r101-agg", AGG, AGG_EPOCHS),
+    Row("Agg FrameStack-FL", "framestack:r101-agg", AGG, AGG_EPOCHS),
+    Row("MOVE", "move:r101", AGG, AGG_EPOCHS),
+    Row("MOVE as coded", "move:r101", AS_CODED, AGG_EPOCHS),
+)
+MEDC = (
+    Row("MEDC", "medc:r101"),
+    Row("MEDC longtail", "medc:r101-expert1"),
+    Row("MEDC uniform", "medc:r101-expert2"),
+)
+AVA = (
+    Row("AVA", "ava_two_stage", {"classifier_epochs": 48}),
+    Row("AVA all classes first", "ava_two_stage", {"classifier_epochs": 48, "stage1": "all"}),
+    Row("AVA duplicated", "ava_two_stage", by_data=duplicated),
+)
+ORDERED = {"train_frames": 150, "test_frames": 150, "frame_sampling": "uniform"}
+MEID = (
+    Row("BCE", "bce:r50", ORDERED),
+    Row("CBS", "cbs:r50", ORDERED),
+    Row("MEID", "meid:r50", ORDERED),
+    Row("MEID expert 1", "meid:r50-e1", ORDERED),
+    Row("MEID without motion", "meid:r50", {**ORDERED, "motion": False}),
+    Row("MEID 60 random frames", "meid:r50", {"train_frames": 60, "frame_sampling": "without_replacement"}),
+)
+
+COMPARISONS = {
+    "main": Comparison(
+        "VideoLT's profile, dense informative frames, half of the classes made of co-occurring words",
+        partial(_synthesize, MAIN),
+        60,
+        SHORT,
+        NONLINEAR + AGGREGATED + MEDC + AVA,
+        priors=("BCE", "CBS", "MEDC", "MEDC longtail", "MEDC uniform"),
+    ),
+    "motion": Comparison(
+        "VideoLT's profile, 150 frames, half of the classes told apart by the order of frames alone",
+        partial(_synthesize, MOTION),
+        40,
+        {"batch_size": 64, "test_frames": 150},
+        MEID,
+    ),
+    "strokes": Comparison(
+        "Pen strokes of characters, labelled by components (real)",
+        _pen_strokes,
+        30,
+        SHORT,
+        NONLINEAR + tuple(replace(row, epochs=40) for row in AGGREGATED),
+        overlap=0.25 / 0.6,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The claim that row `one` is above row `other` in a metric, and what it needs to be testable.
+
+    Attributes:
+        data: A name of `COMPARISONS`.
+        metric: A heading of `tables.PRINTABLE`; "All, inverse" names a class distribution too.
+        needs: Preconditions of `verdicts.LIMITS` beside the plateau of both rows.
+        as_printed: The presets with the paper's numbers, if they differ from those of the rows.
+    """
+
+    text: str
+    data: str
+    one: str
+    other: str
+    metric: str = "All"
+    needs: tuple[str, ...] = ()
+    as_printed: tuple[str, str] | None = None
+
+    @property
+    def printed(self) -> float | None:
+        """The difference in the paper."""
+        rows = COMPARISONS[self.data]
+        specs = self.as_printed or tuple(rows.row(name).spec for name in (self.one, self.other))
+        one, other = (printed(spec, self.metric) for spec in specs)
+        return None if one is None or other is None else one - other
+
+
+def printed(spec: str, metric: str) -> float | None:
+    """Return the number that the paper of a preset prints."""
+    method, _, name = spec.partition(":")
+    preset: Preset | None = find_method(method).presets.get(name)
+    columns = () if preset is None else preset.columns or tuple(COLUMNS)
+    return preset.printed[columns.index(metric)] if preset is not None and metric in columns else None
+
+
+REGULARISER = ("overfits",)
+VIEWS = ("overfits", "aggregators", "views")
+
+
+def _framestack(data: str) -> tuple[Claim, ...]:
+    return (
+        Claim("FrameStack with its focal loss is above BCE", data, "FrameStack-FL", "BCE", "All", REGULARISER),
+        Claim("and in the tail", data, "FrameStack-FL", "BCE", "Tail", REGULARISER),
+        Claim("mixing alone, both with focal loss", data, "FrameStack-FL", "focal", "All", REGULARISER),
+        Claim("and in the tail", data, "FrameStack-FL", "focal", "Tail", REGULARISER),
+        Claim("mixing alone, both with BCE", data, "FrameStack-BCE", "BCE", "All", REGULARISER),
+        Claim("and in the tail", data, "FrameStack-BCE", "BCE", "Tail", REGULARISER),
+        Claim("it is above mixup", data, "FrameStack-FL", "mixup", "All", REGULARISER),
+        Claim("mixup itself is below the baseline", data, "BCE", "mixup", "All", REGULARISER),
+    )
+
+
+def _move(data: str) -> tuple[Claim, ...]:
+    return (
+        Claim("the aggregators lift the baseline", data, "Agg BCE", "BCE"),
+        *(
+            Claim(f"{row} is above its baseline{place}", data, row, "Agg BCE", metric, VIEWS)
+            for row in ("MOVE", "MOVE as coded")
+            for metric, place in (("All", ""), ("Tail", " in the tail"))
+        ),
+        Claim("it is above mixup of vectors", data, "MOVE", "Agg mixup", "All", VIEWS),
+        Claim("it is above FrameStack", data, "MOVE", "Agg FrameStack-FL", "All", VIEWS),
+        Claim("the paper's masks are above the code's (no paper's claim)", data, "MOVE", "MOVE as coded", "All", VIEWS),
+    )
+
+
+AVA_PRINTED = ("ava_two_stage:i3d-ava", "bce:i3d-ava")
+AVA_STAGE1 = ("ava_two_stage:i3d-ava", "ava_two_stage:i3d-ava-stage1-all")
+AVA_BALANCING = ("bce:i3d-ava", "cbs:i3d-ava")
+
+CLAIMS: dict[str, tuple[Claim, ...]] = {
+    "FrameStack (VideoLT)": _framestack("main") + _framestack("strokes"),
+    "MOVE": _move("main") + _move("strokes"),
+    "MEID": (
+        Claim("two experts on ordered frames lift the baseline", "motion", "MEID", "BCE"),
+        Claim("and its tail", "motion", "MEID", "BCE", "Tail"),
+        Claim("and are above sampling by class", "motion", "MEID", "CBS", "Tail"),
+        Claim("the second expert adds to the first", "motion", "MEID", "MEID expert 1"),
+        Claim("motion adds to selection and balance", "motion", "MEID", "MEID without motion"),
+        Claim("150 ordered frames are above 60 random ones", "motion", "MEID", "MEID 60 random frames"),
+    ),
+    "MEDC": (
+        Claim("three experts lift the baseline", "main", "MEDC", "BCE"),
+        Claim("and its tail", "main", "MEDC", "BCE", "Tail"),
+        Claim("together above the long-tailed one", "main", "MEDC", "MEDC longtail"),
+        Claim("and above the uniform one", "main", "MEDC", "MEDC uniform"),
+        *(
+            Claim(f"whatever the test distribution: {prior}", "main", "MEDC", "BCE", f"All, {prior}")
+            for prior in PRIORS
+        ),
+    ),
+    "AVA, two stages": (
+        Claim("head first lifts the tail's SAP", "main", "AVA", "BCE", "SAP tail", (), AVA_PRINTED),
+        Claim("and lifts that of all", "main", "AVA", "BCE", "SAP", (), AVA_PRINTED),
+        Claim("with the paper's steps: the tail's SAP", "main", "AVA duplicated", "BCE", "SAP tail", (), AVA_PRINTED),
+        Claim("with the paper's steps: SAP", "main", "AVA duplicated", "BCE", "SAP", (), AVA_PRINTED),
+        Claim("head classes first, not all", "main", "AVA", "AVA all classes first", "SAP", (), AVA_STAGE1),
+        Claim("balancing alone is below in SAP", "main", "BCE", "CBS", "SAP", (), AVA_BALANCING),
+    ),
+}
+"""The claims of each paper that this data can decide."""

@@ -1,0 +1,48 @@
+"""gpu_check.py on the emulated build: two stages run, a second visit repeats nothing, and no budget runs nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from devices import EMULATED
+
+ROOT = Path(__file__).parents[2]
+
+
+def visit(out: Path, *options: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, ROOT / "tools" / "gpu_check.py", "--dry-run", "--installed", "--out", out, *options]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=out, timeout=600)
+
+
+@pytest.fixture
+def fresh(cuda):
+    """Return the folder of dry runs without results, on the emulator alone: a GPU has real visits."""
+    if not EMULATED:
+        pytest.skip("the dry run is for the emulated build")
+    for file in (ROOT / "build" / "gpu").glob("gpu-dry-run.*"):
+        file.unlink()
+
+
+def test_a_dry_run_measures_and_the_next_one_repeats_nothing(fresh, tmp_path):
+    first = visit(tmp_path, "--budget", "500", "--only", "bits", "headline", "--again", "bits")
+    assert first.returncode == 0, first.stdout + first.stderr
+    text = (tmp_path / "gpu-dry-run.md").read_text()
+    assert "all have the same bits" in text
+    assert "Dense classes: 120 x 7" in text
+    assert "not measured" not in text.partition("## Targets")[2]
+    assert "headline" in (tmp_path / "gpu_check.log").read_text()
+    assert not list(tmp_path.glob("*.unfinished.md"))
+    stages = json.loads((tmp_path / "gpu-dry-run.json").read_text())["stages"]
+
+    second = visit(tmp_path, "--only", "bits", "headline")
+    assert (second.returncode, "at most" in second.stderr) == (0, False)
+    assert json.loads((tmp_path / "gpu-dry-run.json").read_text())["stages"] == stages
+
+
+def test_a_dry_run_without_time_says_so(fresh, tmp_path):
+    ended = visit(tmp_path, "--budget", "5", "--only", "tests", "sanitizer")
+    assert (ended.returncode, ended.stdout.count("| **not run** |")) == (3, 2)

@@ -1,0 +1,337 @@
+"""VLAD's sums and their scaling in the core: the formula in loops, gradients by torch in float64, bits, and memory."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from devices import on_device, to_host
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from vltr_eval._base import _core
+from vltr_eval._base.arrays import borrow
+from vltr_train.ops.memory import Memory
+from vltr_train.ops.vlad import LargeLinear, vlad
+
+LEAST = 1e-12
+SHAPES = [(1, 1, 1), (3, 5, 1), (2, 33, 7), (9, 16, 64), (17, 70, 5), (1, 100, 600), (0, 4, 3)]
+KINDS = [(centers, factors, whole) for centers in (False, True) for factors in (False, True) for whole in (False, True)]
+
+
+def make(shape: tuple[int, int, int], *, centers: bool, factors: bool, seed: int = 0) -> dict[str, np.ndarray | None]:
+    """Make inputs of the core. Some clusters of sums are 0, and some are shorter than the least length."""
+    rng = np.random.default_rng(seed)
+    rows, dims, clusters = shape
+    sums = rng.standard_normal(shape, np.float32)
+    sums *= rng.choice(np.float32([1, 1, 1, 0, 1e-14]), (rows, 1, clusters))
+    return {
+        "sums": sums,
+        "mass": rng.random((rows, clusters), np.float32) + np.float32(0.5) if centers else None,
+        "centers": rng.standard_normal((dims, clusters), np.float32) if centers else None,
+        "factors": rng.random((dims, clusters), np.float32) + np.float32(0.1) if factors else None,
+    }
+
+
+def in_core(given: dict[str, np.ndarray | None], *, whole: bool, device: str = "cpu", threads: int = 2):
+    """Return the scaled sums and the lengths."""
+    put = {name: None if value is None else on_device(value.copy(), device) for name, value in given.items()}
+    lengths = on_device(np.zeros(given["sums"].shape[::2]), device)
+    _core.scale_vlad(*(lend(value) for value in put.values()), whole, lend(lengths), threads)
+    return to_host(put["sums"]), to_host(lengths)
+
+
+def gradient_in_core(given, gradient: np.ndarray, *, whole: bool, device: str = "cpu", threads: int = 2):
+    """Return the gradients of sums, mass, centers and the logarithms of factors."""
+    vectors, lengths = in_core(given, whole=whole, device=device, threads=threads)
+    rows, _, clusters = vectors.shape
+    weights = [None if given[name] is None else given[name] for name in ("mass", "centers", "factors")]
+    outs = [
+        np.full_like(vectors, np.nan),
+        *(None if weight is None else np.full_like(weight, np.nan) for weight in weights),
+    ]
+    scratch = np.zeros((rows, 3, clusters), np.float32)
+    inputs = [vectors, gradient, *weights]
+    put = [None if value is None else on_device(value, device) for value in (*inputs, lengths, scratch, *outs)]
+    _core.scale_vlad_gradient(*map(lend, put[:5]), whole, *map(lend, put[5:]), threads)
+    return [None if value is None else to_host(value) for value in put[7:]]
+
+
+def lend(array):
+    return None if array is None else borrow("array", array).core
+
+
+def slow_scaling(given: dict[str, np.ndarray | None], whole: bool) -> np.ndarray:
+    """The formula for one number after another, in float64."""
+    out = np.zeros(given["sums"].shape)
+    for r, row in enumerate(given["sums"].astype(float)):
+        for k in range(row.shape[1]):
+            for d in range(row.shape[0]):
+                x = row[d, k]
+                if given["centers"] is not None:
+                    x -= float(given["mass"][r, k]) * float(given["centers"][d, k])
+                if given["factors"] is not None:
+                    x *= float(given["factors"][d, k])
+                out[r, d, k] = x
+            out[r, :, k] /= max(math.sqrt(sum(x * x for x in out[r, :, k])), LEAST)
+        if whole:
+            out[r] /= max(math.sqrt(sum(x * x for x in out[r].flat)), LEAST)
+    return out
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("centers", "factors", "whole"), KINDS)
+def test_scaled_sums_are_the_formula_in_loops(shape, centers, factors, whole):
+    given = make(shape, centers=centers, factors=factors)
+    found, lengths = in_core(given, whole=whole)
+    np.testing.assert_allclose(found, slow_scaling(given, whole), rtol=2e-4, atol=3e-6)
+    assert lengths.shape == (shape[0], shape[2])
+
+
+def torch_scaling(sums, mass, centers, factors, whole):
+    """The formula as torch's own functions compute it."""
+    values = sums
+    if centers is not None:
+        values = values - mass.unsqueeze(1) * centers
+    if factors is not None:
+        values = values * factors
+    values = nn.functional.normalize(values, dim=1)
+    return nn.functional.normalize(values.flatten(1), dim=1).view(values.shape) if whole else values
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("centers", "factors", "whole"), KINDS)
+def test_gradients_are_those_of_torch_in_float64(shape, centers, factors, whole):
+    given = make(shape, centers=centers, factors=factors)
+    given["sums"][np.abs(given["sums"]) < 1e-10] = 0  # torch's gradient at a length below the least is tested below
+    gradient = np.random.default_rng(1).standard_normal(shape, np.float32)
+    leaves = [None if value is None else torch.from_numpy(value).double().requires_grad_() for value in given.values()]
+    torch_scaling(*leaves, whole).backward(torch.from_numpy(gradient).double())
+    found = gradient_in_core(given, gradient, whole=whole)
+    expected = [None if leaf is None else leaf.grad.numpy() for leaf in leaves]
+    if factors:
+        expected[3] = expected[3] * given["factors"]  # the core has that of the logarithm
+    for got, wanted in zip(found, expected, strict=True):
+        assert (got is None) == (wanted is None)
+        if got is not None:
+            scale = np.abs(wanted).max(initial=0.1)
+            np.testing.assert_allclose(got / scale, wanted / scale, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_gradients_of_clusters_below_the_least_length_are_those_of_torch(whole):
+    sums = np.random.default_rng(0).standard_normal((2, 5, 3), np.float32)
+    sums[:, :, 1] *= np.float32(1e-14)
+    sums[1] *= np.float32(1e-13)
+    gradient = np.ones_like(sums)
+    leaf = torch.from_numpy(sums).double().requires_grad_()
+    torch_scaling(leaf, None, None, None, whole).backward(torch.from_numpy(gradient).double())
+    given = {"sums": sums, "mass": None, "centers": None, "factors": None}
+    found = gradient_in_core(given, gradient, whole=whole)[0]
+    # Squares of numbers near 1e-24 are rounded in float32, so lengths far below the least have few correct digits.
+    np.testing.assert_allclose(found, leaf.grad.numpy(), rtol=1e-3, atol=1e-3 * np.abs(leaf.grad.numpy()).max())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("centers", "factors", "whole"), KINDS)
+def test_bits_are_those_of_one_thread_on_every_device(device, shape, centers, factors, whole):
+    given = make(shape, centers=centers, factors=factors, seed=2)
+    gradient = np.random.default_rng(3).standard_normal(shape, np.float32)
+    expected = [*in_core(given, whole=whole, threads=1), *gradient_in_core(given, gradient, whole=whole, threads=1)]
+    for threads in (2, 5):
+        options = {"whole": whole, "device": device, "threads": threads}
+        found = [*in_core(given, **options), *gradient_in_core(given, gradient, **options)]
+        for got, wanted in zip(found, expected, strict=True):
+            assert (got is None) == (wanted is None)
+            assert got is None or got.tobytes() == wanted.tobytes()
+
+
+def test_a_cluster_with_a_nan_is_all_nan():
+    given = make((2, 4, 3), centers=False, factors=False)
+    given["sums"][:] = 1
+    given["sums"][1, 2, 1] = np.nan
+    found, _ = in_core(given, whole=False)
+    assert np.isnan(found[1, :, 1]).all()
+    assert np.isfinite(np.delete(found[1], 1, axis=1)).all()
+    assert np.isfinite(found[0]).all()
+
+
+@pytest.mark.parametrize("name", ["mass", "centers", "factors"])
+def test_core_refuses_weights_of_another_shape(name):
+    given = make((2, 4, 3), centers=True, factors=True)
+    given[name] = given[name][:, :2].copy()
+    with pytest.raises(ValueError, match=name):
+        in_core(given, whole=True)
+
+
+# The whole operation
+
+
+def slow_vlad(frames: Tensor, shares: Tensor, gate: Tensor | None, centers: Tensor | None, whole: bool) -> Tensor:
+    """One cluster of one view of one clip after another."""
+    views = []
+    for view in shares:
+        rows = []
+        for clip, share in zip(frames, view, strict=True):
+            found = []
+            for k in range(share.shape[1]):
+                middle = 0 if centers is None else centers[:, k]
+                summed = sum(share[t, k] * (clip[t] - middle) for t in range(len(clip)))
+                found.append(summed if gate is None else summed / (1 + (-gate[k]).exp()))
+            rows.append(torch.stack(found, 1))
+        views.append(torch_scaling(torch.stack(rows), None, None, None, whole).flatten(1))
+    return torch.stack(views)
+
+
+def leaves_of(seed: int, views: int, rows: int, frames: int, dims: int, clusters: int, gated: bool, centered: bool):
+    rng = np.random.default_rng(seed)
+    shares = rng.random((views, rows, frames, clusters), np.float32)
+    shares *= rng.random((views, rows, frames, 1)) < 0.7  # masked frames; sometimes all of a clip
+    arrays = (
+        rng.standard_normal((rows, frames, dims), np.float32),
+        shares,
+        rng.standard_normal((clusters, dims), np.float32) if gated else None,
+        rng.standard_normal((dims, clusters), np.float32) if centered else None,
+    )
+    return [None if array is None else torch.from_numpy(array).requires_grad_() for array in arrays]
+
+
+SIZES = st.integers(1, 4)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**31), SIZES, SIZES, SIZES, st.integers(1, 40), SIZES, *[st.booleans()] * 3)
+def test_views_and_all_gradients_are_those_of_loops(seed, views, rows, frames, dims, clusters, gated, centered, whole):
+    leaves = leaves_of(seed, views, rows, frames, dims, clusters, gated, centered)
+    exact = [None if leaf is None else leaf.detach().double().requires_grad_() for leaf in leaves]
+    out = vlad(leaves[0], leaves[1], gate=leaves[2], centers=leaves[3], whole=whole)
+    expected = slow_vlad(*exact, whole)
+    torch.testing.assert_close(out.double(), expected, rtol=1e-3, atol=1e-5)
+    lengths = torch.stack([part.norm(dim=1) for part in expected.detach().unflatten(2, (dims, clusters)).unbind(0)])
+    assert (lengths <= 1 + 1e-9).all()
+    if dims == 1:
+        return  # a cluster is 1, -1 or 0, so gradients are rounding errors of 0
+    gradient = torch.from_numpy(np.random.default_rng(seed).standard_normal(tuple(out.shape)))
+    out.backward(gradient.float())
+    expected.backward(gradient)
+    shortest = min_length(exact, views)
+    for leaf, wanted in zip(leaves, exact, strict=True):
+        if leaf is not None:
+            size = wanted.grad.abs().max().item() + 1 / shortest
+            torch.testing.assert_close(leaf.grad.double() / size, wanted.grad / size, rtol=1e-3, atol=2e-5)
+
+
+def min_length(leaves: list[Tensor | None], views: int) -> float:
+    """The shortest cluster before scaling, which gradients are divided by."""
+    frames, shares, gate, centers = (None if leaf is None else leaf.detach() for leaf in leaves)
+    sums = frames.mT @ shares
+    if centers is not None:
+        sums = sums - shares.sum(2, keepdim=True) * centers
+    if gate is not None:
+        sums = sums * gate.sigmoid().mT
+    lengths = sums.norm(dim=2)
+    return float(lengths[lengths > 0].min()) if (lengths > 0).any() else 1.0
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_gradcheck_passes_in_float64(whole):
+    leaves = [leaf.detach().double().requires_grad_() for leaf in leaves_of(4, 2, 3, 4, 5, 3, True, True)]
+    assert torch.autograd.gradcheck(lambda x, a, g, c: vlad(x, a, gate=g, centers=c, whole=whole), leaves)
+
+
+def test_leaves_without_gradient_get_none_and_the_others_the_same():
+    leaves = leaves_of(5, 2, 3, 4, 6, 3, True, False)
+    vlad(leaves[0], leaves[1], gate=leaves[2]).square().sum().backward()
+    frames = leaves[0].detach()
+    others = [leaf.detach().requires_grad_() for leaf in leaves[1:3]]
+    vlad(frames, others[0], gate=others[1]).square().sum().backward()
+    assert frames.grad is None
+    assert all(torch.equal(other.grad, leaf.grad) for other, leaf in zip(others, leaves[1:3], strict=True))
+
+
+def test_a_second_derivative_is_an_error():
+    leaves = leaves_of(6, 1, 2, 3, 4, 2, True, False)
+    loss = vlad(leaves[0], leaves[1], gate=leaves[2]).pow(3).sum()
+    (first,) = torch.autograd.grad(loss, leaves[0], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+
+
+def test_autocast_keeps_the_formula_of_torch():
+    leaves = leaves_of(7, 2, 3, 4, 8, 3, True, False)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = vlad(leaves[0], leaves[1], gate=leaves[2])
+    torch.testing.assert_close(out.float(), vlad(leaves[0], leaves[1], gate=leaves[2]), rtol=0.05, atol=0.02)
+
+
+# The large layer and its memory
+
+LARGE = (512, 1024)  # of float32: more than the least block
+
+
+def test_the_large_layer_is_torchs_linear():
+    torch.manual_seed(0)
+    ours = LargeLinear(*LARGE, Memory())
+    theirs = nn.Linear(*LARGE, bias=False)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    theirs.load_state_dict(ours.state_dict())
+    inputs = [torch.randn(6, LARGE[0]) for _ in range(2)]
+    for layer in (ours, theirs):
+        for values in inputs:  # the second step adds to the gradients
+            layer(values.requires_grad_()).square().sum().backward()
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad, rtol=1e-5, atol=1e-3)
+
+
+def test_the_gradient_of_a_weight_is_its_memory_itself_and_comes_back():
+    layer = LargeLinear(*LARGE, Memory())
+    addresses = []
+    for _ in range(3):
+        layer(torch.randn(4, LARGE[0])).sum().backward()
+        addresses.append(layer.weight.grad.data_ptr())
+        layer.weight.grad = None
+    assert len(set(addresses)) == 1
+
+
+def test_a_gradient_that_somebody_keeps_is_not_written_again():
+    layer = LargeLinear(*LARGE, Memory())
+    layer(torch.ones(4, LARGE[0])).sum().backward()
+    kept = layer.weight.grad[:3]  # a view holds the memory too
+    layer.weight.grad = None
+    before = kept.clone()
+    layer(torch.zeros(4, LARGE[0])).sum().backward()
+    assert torch.equal(kept, before)
+    assert layer.weight.grad.abs().max() == 0
+
+
+def test_memory_is_lent_to_one_tensor_at_a_time():
+    memory, like = Memory(), torch.zeros(1)
+    first, second = memory.take(LARGE, like), memory.take(LARGE, like)
+    assert first.data_ptr() != second.data_ptr()
+    address = first.data_ptr()
+    del first
+    smaller = memory.take((LARGE[0] - 1, LARGE[1]), like)
+    assert smaller.data_ptr() == address
+    assert smaller.shape == (LARGE[0] - 1, LARGE[1])
+    assert memory.take((3,), torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
+
+
+def test_the_smallest_block_that_is_enough_is_lent():
+    memory, like = Memory(), torch.zeros(1)
+    large, small = memory.take((4, *LARGE), like), memory.take(LARGE, like)
+    address = small.data_ptr()
+    del large, small
+    taken = memory.take(LARGE, like)
+    assert taken.data_ptr() == address
+
+
+def test_copies_of_a_memory_share_nothing():
+    memory = Memory()
+    memory.take(LARGE, torch.zeros(1))
+    for other in (copy.deepcopy(memory), pickle.loads(pickle.dumps(memory))):
+        taken = other.take(LARGE, torch.zeros(1))
+        assert taken.data_ptr() != memory.take(LARGE, torch.zeros(1)).data_ptr()

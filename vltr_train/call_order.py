@@ -1,0 +1,93 @@
+"""The order in which a loop calls a method: a stage begins, then each epoch begins, takes its steps, and ends.
+
+A class is checked only for the calls that it overrides, so a loss alone needs none of them. The checks read two
+attributes of the method, and no tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from torch import Tensor, nn
+
+__all__ = ["CALLS", "CallOrder", "check_loss", "noting_call"]
+
+CALLS = ("begin_stage", "begin_epoch", "end_epoch")
+"""The methods of a class that a loop has to call, if the class overrides them."""
+
+
+def noting_call(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the overriding function of a class, which then notes on the method that it was called."""
+    name = function.__name__
+
+    @wraps(function)
+    def call(self: nn.Module, *args: Any, **options: Any) -> Any:
+        order = _order_of(self)
+        if order is not None and name == "begin_epoch":
+            order.check_end(self)
+        result = function(self, *args, **options)
+        if order is not None:
+            order.note(name)
+        return result
+
+    return call
+
+
+class CallOrder:
+    """A hook before the forward pass that raises if a call of the loop is missing.
+
+    Args:
+        kind: The class of the method.
+        base: The class whose functions do nothing.
+    """
+
+    def __init__(self, kind: type, base: type) -> None:
+        # By the name, as a test or a tool may replace the functions of a class.
+        self.needed = frozenset(name for name in CALLS if _defined_below(kind, base, name))
+        self.in_stage = self.in_epoch = self.has_steps = False
+
+    def note(self, name: str) -> None:
+        """Note a call of the loop."""
+        if name == "begin_stage":
+            self.in_stage = True
+        else:
+            self.in_epoch, self.has_steps = name == "begin_epoch", False
+
+    def check_end(self, method: nn.Module) -> None:
+        """Raise if an epoch begins after steps of one that did not end."""
+        if self.has_steps and "end_epoch" in self.needed:
+            raise _missing(method, "end_epoch()", "after the steps of an epoch: the next epoch uses its results")
+
+    def __call__(self, method: nn.Module, batches: Any) -> None:
+        if not method.training or not self.needed:
+            return
+        if "begin_stage" in self.needed and not self.in_stage:
+            raise _missing(method, "begin_stage(stage)", "before the first step, with a stage of stages()")
+        if "begin_epoch" in self.needed and not self.in_epoch:
+            raise _missing(method, "begin_epoch(epoch, num_rows)", "before the steps of each epoch")
+        if not self.has_steps:
+            self.has_steps = True
+
+
+def check_loss(method: nn.Module, batches: Any, loss: Any) -> None:
+    """Raise if a forward pass in training did not return a scalar, a hook after it."""
+    if method.training and not (isinstance(loss, Tensor) and loss.ndim == 0):
+        got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise ValueError(f"{type(method).__name__}.forward: expected a scalar loss, the mean over the rows, got {got}")
+
+
+def _order_of(method: nn.Module) -> CallOrder | None:
+    hooks = method._forward_pre_hooks.values()
+    return next((hook for hook in hooks if isinstance(hook, CallOrder)), None)
+
+
+def _defined_below(kind: type, base: type, name: str) -> bool:
+    """Whether a class or one of its bases overrides a function of the base class."""
+    return any(name in vars(each) for each in kind.__mro__ if each is not base and issubclass(each, base))
+
+
+def _missing(method: nn.Module, call: str, when: str) -> RuntimeError:
+    kind = type(method).__name__
+    return RuntimeError(f"{kind}: expected a call of {call} {when}, got none; `Method` lists the calls of a loop")
