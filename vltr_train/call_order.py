@@ -32,6 +32,7 @@ def noting_call(function: Callable[..., Any]) -> Callable[..., Any]:
             order.note(name)
         return result
 
+    call._notes_call = True  # type: ignore[attr-defined]
     return call
 
 
@@ -44,7 +45,7 @@ class CallOrder:
     """
 
     def __init__(self, kind: type, base: type) -> None:
-        # By the name, as a test or a tool may replace the functions of a class.
+        # By the mark of `noting_call`: a tool that replaces a function of a class, to time it, notes nothing.
         self.needed = frozenset(name for name in CALLS if _defined_below(kind, base, name))
         self.in_stage = self.in_epoch = self.has_steps = False
 
@@ -85,7 +86,8 @@ def _order_of(method: nn.Module) -> CallOrder | None:
 
 def _defined_below(kind: type, base: type, name: str) -> bool:
     """Whether a class or one of its bases overrides a function of the base class."""
-    return any(name in vars(each) for each in kind.__mro__ if each is not base and issubclass(each, base))
+    functions = (vars(each).get(name) for each in kind.__mro__ if each is not base and issubclass(each, base))
+    return any(getattr(function, "_notes_call", False) for function in functions)
 
 
 def _missing(method: nn.Module, call: str, when: str) -> RuntimeError:
