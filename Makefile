@@ -54,7 +54,7 @@ help:
 	@echo "                          g++-aarch64-linux-gnu and qemu-user)"
 	@echo "make bench-kernels        measure single CPU kernels (csrc/bench)"
 	@echo "make lint, make format    check, or fix, the style of Python and C++; lint checks types as well"
-	@echo "make compare              train all methods on three synthetic sets: tables, ablations, claims (an hour on two cores)"
+	@echo "make compare              train the rows that decide the claims of five papers, on synthetic and real data"
 	@echo "make bench [ARGS=--quick] compare with other libraries, in a separate environment (benchmarks/README.md)"
 	@echo "make bench-grid [ARGS='--against FOLDER']"
 	@echo "                          compare with the easy numpy version, and with another build, over a grid of shapes"

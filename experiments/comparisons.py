@@ -29,6 +29,8 @@ TRAINING_SEED = 1
 CLUSTERS = 16  # in every VLAD and codebook, for 64 features; the papers have 64 for 2,048
 EVALUATIONS = 40  # of a training, on the validation split
 PRIORS = ("longtail", "uniform", "inverse")
+QUICK = {"batch_size": 64, "train_frames": 4, "test_frames": 6}
+"""Settings of all rows in a quick run, which shows that everything runs."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,13 @@ class Row:
     @property
     def method(self) -> str:
         return self.spec.partition(":")[0]
+
+    def smaller(self) -> Row:
+        """Return this row with the sizes of `QUICK` and a few epochs."""
+        settings = {**self.settings, **{name: QUICK[name] for name in QUICK if name in self.settings}}
+        if self.method == "ava_two_stage":
+            settings |= {"judge_epochs": 2, "classifier_epochs": 2}
+        return replace(self, settings=settings, epochs=None, by_data=None)
 
 
 @dataclass(frozen=True)
@@ -105,9 +114,9 @@ class Comparison:
 
     def smaller(self) -> Comparison:
         """Return a comparison of the same rows that runs in seconds, to show that the script runs."""
-        small = {"batch_size": 16, "train_frames": 4, "test_frames": 6}
         make = partial(_synthesize, {"scale": 0.002, "dim": 8, "frames": 8, "feature_std": 2.0})
-        return replace(self, make=make, epochs=2, settings=small, rates=RATES[:2], seeds=SEEDS[:2])
+        rows = tuple(row.smaller() for row in self.rows)
+        return replace(self, make=make, epochs=2, settings=QUICK, rows=rows, rates=RATES[:2], seeds=SEEDS[:2])
 
 
 def _of_method(method: str, epochs: int, rate: float) -> dict[str, Any]:

@@ -145,3 +145,13 @@ def test_a_small_test_runs_whole_and_is_taken_up_again(tmp_path, monkeypatch, ca
     assert results(*compare.compare(tmp_path, ["main"], 1, is_quick=True)) == results(text, lines)
     assert f"1/1: {tmp_path / 'main' / 'runs' / unfinished}" in capsys.readouterr().err
     assert np.isfinite([float(run["mAP"]) for run in chosen]).all()
+
+
+def test_quick_rows_have_the_quick_sizes():
+    for comparison in plan.COMPARISONS.values():
+        small = comparison.smaller()
+        assert [row.name for row in small.rows] == [row.name for row in comparison.rows]
+        for row in small.rows:
+            assert row.epochs is None
+            assert row.by_data is None
+            assert all(row.settings.get(name, size) == size for name, size in plan.QUICK.items())
