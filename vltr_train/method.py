@@ -28,6 +28,7 @@ __all__ = [
     "Preset",
     "Resampled",
     "ResampledConfig",
+    "ResampledLast",
     "Stage",
     "StepDecay",
     "Task",
@@ -502,9 +503,18 @@ class Resampled(Method):
         if batch.classes is None:
             raise ValueError("batch: expected the classes that videos were drawn for, got none; draw by a ClassSampler")
         return losses.resampled_bce(
-            self.model(batch.features),
+            self.predict(batch.features),
             batch.targets,
             batch.classes,
             mask_other_positives=self.config.mask_other_positives,
             over_classes=self.config.over_classes,
         )
+
+
+class ResampledLast(Resampled):
+    """The base class of methods whose last stage draws videos by class: BCE in the stages before it."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        if batch.classes is None:
+            return losses.bce(self.predict(batch.features), batch.targets)
+        return super().forward(batch)

@@ -14,11 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from torch import Tensor
-
-from vltr_train import losses
-from vltr_train.data.loader import Batch
-from vltr_train.method import Resampled, ResampledConfig, Stage
+from vltr_train.method import ResampledConfig, ResampledLast, Stage
 from vltr_train.samplers import ClassSampler
 
 __all__ = ["CRT", "CRTConfig"]
@@ -38,7 +34,7 @@ class CRTConfig(ResampledConfig):
             raise ValueError(f"classifier_epochs: expected at least 1, got {self.classifier_epochs}")
 
 
-class CRT(Resampled):
+class CRT(ResampledLast):
     paper = "cRT, two-stage (arXiv 1910.09217)"
     config: CRTConfig
     Config = CRTConfig
@@ -56,8 +52,3 @@ class CRT(Resampled):
                 self.freeze(self.model.aggregator)
             self.model.aggregator.requires_grad_(False)
             self.model.reset_classifier()
-
-    def forward(self, batch: Batch) -> Tensor:
-        if batch.classes is None:
-            return losses.bce(self.model(batch.features), batch.targets)
-        return super().forward(batch)

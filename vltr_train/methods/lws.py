@@ -20,9 +20,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from vltr_train import losses
-from vltr_train.data.loader import Batch
-from vltr_train.method import SAME_RANKING, AveragePrecision, Resampled, ResampledConfig, Stage, Task
+from vltr_train.method import SAME_RANKING, AveragePrecision, ResampledConfig, ResampledLast, Stage, Task
 from vltr_train.samplers import ClassSampler
 
 __all__ = ["LWS", "LWSConfig"]
@@ -55,7 +53,7 @@ class LWSConfig(ResampledConfig):
             raise ValueError(f"scales_decay: expected at least 0, got {self.scales_decay}")
 
 
-class LWS(Resampled):
+class LWS(ResampledLast):
     paper = "Learnable weight scaling, two-stage (arXiv 1910.09217)"
     config: LWSConfig
     Config = LWSConfig
@@ -97,18 +95,6 @@ class LWS(Resampled):
         reversed_classes = int((scales <= 0).sum())
         warning = f"; {reversed_classes} are not positive, which reverses these classes" * (reversed_classes > 0)
         return f"scales: {float(scales.min()):.3f} to {float(scales.max()):.3f}{warning}"
-
-    def forward(self, batch: Batch) -> Tensor:
-        logits = self.scales * self.model(batch.features)
-        if batch.classes is None:
-            return losses.bce(logits, batch.targets)
-        return losses.resampled_bce(
-            logits,
-            batch.targets,
-            batch.classes,
-            mask_other_positives=self.config.mask_other_positives,
-            over_classes=self.config.over_classes,
-        )
 
     def predict(self, features: Tensor) -> Tensor:
         """Return the scaled logits."""
