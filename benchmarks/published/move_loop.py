@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from published.framestack_loop import Clock, accuracy
+from published.vlad import NetVLAD
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, normalize
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 DRAWS = 5  # sets of frames a sample: two queries, the keys, two views of the codebook
 HIDDEN = 2048  # units before the classifier, for every D
@@ -45,34 +46,20 @@ class SelfAttentive(nn.Module):
         return self.norm(self.output_dropout(self.output(found)) + queries)
 
 
-class CodebookAttentive(nn.Module):
+class CodebookAttentive(NetVLAD):
     """The codebook: vectors (B, H) of two views of each clip."""
-
-    def __init__(self, dim: int, clusters: int = 64, hidden: int = 1024) -> None:
-        super().__init__()
-        self.input_norm = nn.BatchNorm1d(dim)
-        self.assignment = nn.Linear(dim, clusters, bias=False)
-        self.assignment_norm = nn.BatchNorm1d(clusters)
-        self.gate = nn.Parameter(nn.init.xavier_normal_(torch.empty(clusters, dim)))
-        self.hidden = nn.Sequential(
-            nn.Linear(dim * clusters, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU6(), nn.Dropout(0.0)
-        )
 
     def forward(self, frames: Tensor, views: Sequence[Sequence[Sequence[int]]]) -> tuple[Tensor, Tensor]:
         """frames: (B, T, D). views: for each sample, the frames that its two views keep."""
-        num_rows, num_frames, dim = frames.shape
-        normal = self.input_norm(frames.reshape(-1, dim)).view(num_rows, num_frames, dim).detach()
+        num_rows, num_frames, _ = frames.shape
+        normal = self.normal(frames).detach()
         copies = [normal.clone(), normal.clone()]
         for i in range(num_rows):
             for copy, picks in zip(copies, views[i], strict=True):
                 blank = torch.ones(num_frames)
                 blank[picks] = 0
                 copy[i, blank.nonzero().flatten()] = 0
-        both = torch.cat(copies)
-        shares = self.assignment_norm(self.assignment(both.view(-1, dim))).softmax(1).view(2 * num_rows, num_frames, -1)
-        sums = (shares.transpose(1, 2) @ both) * torch.sigmoid(self.gate)  # (2B, K, D)
-        vectors = normalize(normalize(sums.transpose(1, 2), dim=1).reshape(2 * num_rows, -1), dim=1)
-        first, second = self.hidden(vectors).split(num_rows)
+        first, second = self.encode(torch.cat(copies)).split(num_rows)
         return first, second
 
 

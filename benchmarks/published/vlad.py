@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 
-class NetVLADClassifier(nn.Module):
+class NetVLAD(nn.Module):
     """NetVLAD as VideoLT has it (arXiv 2105.02668): a gate for each cluster, and no centers."""
 
-    def __init__(self, dim: int, num_classes: int, clusters: int = 64, hidden: int = 1024) -> None:
+    def __init__(self, dim: int, clusters: int = 64, hidden: int = 1024) -> None:
         super().__init__()
         self.input_norm = nn.BatchNorm1d(dim)
         self.assignment = nn.Linear(dim, clusters, bias=False)
@@ -22,16 +22,30 @@ class NetVLADClassifier(nn.Module):
         self.hidden = nn.Sequential(
             nn.Linear(dim * clusters, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU6(), nn.Dropout(0.0)
         )
+
+    def normal(self, features: Tensor) -> Tensor:
+        """Normalise features (B, T, D)."""
+        return self.input_norm(features.reshape(-1, features.shape[2])).view(features.shape)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Encode normalised frames (B, T, D): (B, H)."""
+        num_rows, num_frames, dim = frames.shape
+        shares = self.assignment_norm(self.assignment(frames.view(-1, dim))).softmax(1).view(num_rows, num_frames, -1)
+        sums = (shares.transpose(1, 2) @ frames) * torch.sigmoid(self.gate)  # (B, K, D)
+        vectors = normalize(normalize(sums.transpose(1, 2), dim=1).reshape(num_rows, -1), dim=1)
+        return self.hidden(vectors)
+
+
+class NetVLADClassifier(NetVLAD):
+    """NetVLAD and a linear classifier."""
+
+    def __init__(self, dim: int, num_classes: int, clusters: int = 64, hidden: int = 1024) -> None:
+        super().__init__(dim, clusters, hidden)
         self.classifier = nn.Linear(hidden, num_classes)
 
     def forward(self, features: Tensor) -> Tensor:
         """features: (B, T, D)."""
-        num_rows, num_frames, dim = features.shape
-        frames = self.input_norm(features.reshape(-1, dim))
-        shares = self.assignment_norm(self.assignment(frames)).softmax(1).view(num_rows, num_frames, -1)
-        sums = (shares.transpose(1, 2) @ frames.view(num_rows, num_frames, dim)) * torch.sigmoid(self.gate)
-        vectors = normalize(normalize(sums.transpose(1, 2), dim=1).reshape(num_rows, -1), dim=1)
-        return self.classifier(self.hidden(vectors))
+        return self.classifier(self.encode(self.normal(features)))
 
 
 class NeXtVLADClassifier(nn.Module):
