@@ -175,13 +175,13 @@ def chosen_runs(work: Path, comparison: Comparison, seed: int) -> list[KeptRun]:
 
 def _run_all(runs: Iterable[KeptRun], jobs: int) -> None:
     runs = list(runs)
-    for run in runs:
+    for run in {run.data: run for run in runs}.values():
         run.comparison.make(run.data, seed=run.seed)  # keeps an equal set
-    todo = [run for run in runs if not run.is_finished]
+    unfinished = [run for run in runs if not run.is_finished]
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        running = {pool.submit(run.train): run for run in todo}
+        running = {pool.submit(run.train): run for run in unfinished}
         for number, future in enumerate(as_completed(running), 1):
-            say(f"{number}/{len(todo)}: {running[future].folder}, {future.result():.0f} s")
+            say(f"{number}/{len(unfinished)}: {running[future].folder}, {future.result():.0f} s")
 
 
 class Results:
