@@ -26,7 +26,7 @@ ALL_SIMD_LEVELS = ("generic", "avx2", "avx512")
 WITNESSES = (
     *("numpy", "scipy", "scikit-learn", "torch", "torchmetrics", "torcheval", "pytorch-lightning"),
     *("ml_dtypes", "pandas", "pyarrow", "hypothesis", "h5py", "zarr", "fsspec", "zstandard", "lz4"),
-    "mmengine-lite",
+    *("mmengine-lite", "kanjivg", "svg.path"),
 )
 
 
