@@ -18,7 +18,7 @@ from vltr_train.methods import all_methods
 from vltr_train.settings import build_config, parse_settings, settings_document
 
 PACKAGE = Path(vltr_train.__file__).parent
-PAGE = PACKAGE.parent / "docs" / "training" / "departures.md"
+PAGE = Path(__file__).parents[2] / "docs" / "training" / "departures.md"
 MARK = "DIFFERS" + ":"
 SETTING = re.compile(r"`(\w+)=([^`]*)`")
 
