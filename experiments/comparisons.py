@@ -1,7 +1,7 @@
 """The plan of `compare_methods.py`: data sets, rows, and the claims of the papers with their preconditions.
 
-All of it was fixed before any row but the baselines `bce` (nonlinear, netvlad, psa-codebook) had been trained on such
-data: sizes, epochs, seeds, limits.
+All of it was fixed before the seeds that decide had been trained on: sizes, epochs, limits. The signal was chosen by
+the baselines `bce` (nonlinear, psa-codebook) alone, on the data of the tuning seed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from vltr_train.aggregators import CLUSTERED
-from vltr_train.data.dataset import Dataset
 from vltr_train.data.synth import synthesize
 from vltr_train.method import Preset, TrainConfig
 from vltr_train.methods import find_method
@@ -23,11 +22,11 @@ from vltr_train.settings import build_config
 __all__ = ["CLAIMS", "COMPARISONS", "MAIN", "PRIORS", "VARIANTS", "Claim", "Comparison", "Row"]
 
 RATES = (0.01, 0.003, 0.001)
-TUNING_SEED = 100  # of the data on which rates are chosen
-SEEDS = (1, 2, 3, 4, 5)  # of the data that decide; each is reported
+TUNING_SEED = 101  # of the data on which rates are chosen
+SEEDS = (6, 7, 8, 9, 10)  # of the data that decide; each is reported
 TRAINING_SEED = 1
 CLUSTERS = 16  # in every VLAD and codebook, for 64 features; the papers have 64 for 2,048
-EVALUATIONS = 40  # of a training, on the validation split
+EVALUATIONS = 20  # of a training, on the validation split
 PRIORS = ("longtail", "uniform", "inverse")
 QUICK = {"batch_size": 64, "train_frames": 4, "test_frames": 6}
 """Settings of all rows in a quick run, which shows that everything runs."""
@@ -42,14 +41,12 @@ class Row:
         spec: METHOD or METHOD:PRESET; the preset gives the numbers that the paper prints.
         settings: Settings beside those of the comparison.
         epochs: Epochs, if not those of the comparison.
-        by_data: Settings that depend on the data set.
     """
 
     name: str
     spec: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     epochs: int | None = None
-    by_data: Callable[[Dataset], Mapping[str, Any]] | None = None
 
     @property
     def method(self) -> str:
@@ -60,7 +57,7 @@ class Row:
         settings = {**self.settings, **{name: QUICK[name] for name in QUICK if name in self.settings}}
         if self.method == "ava_two_stage":
             settings |= {"judge_epochs": 2, "classifier_epochs": 2}
-        return replace(self, settings=settings, epochs=None, by_data=None)
+        return replace(self, settings=settings, epochs=None)
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ class Comparison:
     def row(self, name: str) -> Row:
         return next(row for row in self.rows if row.name == name)
 
-    def config_settings(self, row: Row, rate: float, data: Dataset) -> dict[str, Any]:
+    def config_settings(self, row: Row, rate: float) -> dict[str, Any]:
         """Return all settings of a run."""
         epochs = row.epochs or self.epochs
         settings: dict[str, Any] = {
@@ -105,8 +102,6 @@ class Comparison:
             **_of_method(row.method, epochs, rate),
             **row.settings,
         }
-        if row.by_data is not None:
-            settings |= row.by_data(data)
         return settings | ({"clusters": CLUSTERS} if self.config(row, settings).aggregator in CLUSTERED else {})
 
     def config(self, row: Row, settings: Mapping[str, Any]) -> TrainConfig:
@@ -129,23 +124,6 @@ def _of_method(method: str, epochs: int, rate: float) -> dict[str, Any]:
     }.get(method, {})
 
 
-def duplicated(data: Dataset) -> dict[str, Any]:
-    """Return the settings of AVA's second stage with the number of steps of its paper.
-
-    The paper duplicates the videos of each class until all classes have as many as the largest, and trains one epoch of
-    this set in batches of 20. The set has about C n_max / (labels of a video) videos. The rates are the paper's.
-    """
-    labels = data.train.labels
-    videos = data.num_classes * int(data.train_counts.max()) * len(labels) / len(labels.classes)
-    return {
-        "classifier_batch_size": 20,
-        "classifier_epochs": max(1, round(videos / len(labels))),
-        "classifier_lr": 1e-3,
-        "classifier_last_lr": 1e-4,
-        "classifier_clip_norm": None,
-    }
-
-
 def _synthesize(arguments: Mapping[str, Any], folder: Path, seed: int) -> None:
     synthesize(folder, seed=seed, **arguments)
 
@@ -162,10 +140,10 @@ MAIN = {
     "dim": 64,
     "feature_std": 2.0,
     "frames": 60,
-    "signal": 1.2,
+    "signal": 1.35,
     "scene": 0.5,
     "informative": (0.5, 1.0),
-    "video_share": 0.4,
+    "video_share": 0.5,
     "cooccurrence": 0.5,
 }
 """The stated default of the experiment: arguments of `synthesize`."""
@@ -184,14 +162,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "co-occurring words alone": {"cooccurrence": 1.0},
     "half of the classes in motion": {"cooccurrence": 0.0, "motion": 0.5},
     "a fifth of the labels wrong": {"label_noise": 0.2},
-    "stronger signal": {"signal": 1.6},
-    "weaker signal": {"signal": 0.9},
+    "stronger signal": {"signal": 1.8},
+    "weaker signal": {"signal": 1.0},
 }
 """One change of the default at a time; the bursts are to be compared with "some informative frames"."""
 
 SHORT = {"batch_size": 32, "train_frames": 16, "test_frames": 40}
 AGG = {"aggregator": "psa-codebook"}
-AGG_EPOCHS = 80
+AGG_EPOCHS = 60
+MEDC_EPOCHS = 60
 AS_CODED = {**AGG, "psa_key_mask": "drop", "codebook_masking": "zero", "detach_codebook_input": True}
 
 NONLINEAR = (
@@ -210,14 +189,18 @@ AGGREGATED = (
     Row("MOVE as coded", "move:r101", AS_CODED, AGG_EPOCHS),
 )
 MEDC = (
-    Row("MEDC", "medc:r101"),
-    Row("MEDC longtail", "medc:r101-expert1"),
-    Row("MEDC uniform", "medc:r101-expert2"),
+    Row("MEDC", "medc:r101", epochs=MEDC_EPOCHS),
+    Row("MEDC longtail", "medc:r101-expert1", epochs=MEDC_EPOCHS),
+    Row("MEDC uniform", "medc:r101-expert2", epochs=MEDC_EPOCHS),
 )
+AVA_STEPS = {"classifier_epochs": 48}  # about 100 steps
+PAPER_STEPS = {"classifier_videos": "duplicated", "classifier_batch_size": 20}  # about 900
+PAPER_RATES = {"classifier_lr": 1e-3, "classifier_last_lr": 1e-4, "classifier_clip_norm": None}
 AVA = (
-    Row("AVA", "ava_two_stage", {"classifier_epochs": 48}),
-    Row("AVA all classes first", "ava_two_stage", {"classifier_epochs": 48, "stage1": "all"}),
-    Row("AVA duplicated", "ava_two_stage", by_data=duplicated),
+    Row("AVA", "ava_two_stage", AVA_STEPS),
+    Row("AVA all classes first", "ava_two_stage", {**AVA_STEPS, "stage1": "all"}),
+    Row("AVA, paper's steps", "ava_two_stage", PAPER_STEPS),
+    Row("AVA, paper's steps and rates", "ava_two_stage", {**PAPER_STEPS, **PAPER_RATES}),
 )
 ORDERED = {"train_frames": 150, "test_frames": 150, "frame_sampling": "uniform"}
 MEID = (
@@ -233,7 +216,7 @@ COMPARISONS = {
     "main": Comparison(
         "VideoLT's profile, dense informative frames, half of the classes made of co-occurring words",
         partial(_synthesize, MAIN),
-        60,
+        100,
         SHORT,
         NONLINEAR + AGGREGATED + MEDC + AVA,
         priors=("BCE", "CBS", "MEDC", "MEDC longtail", "MEDC uniform"),
@@ -241,16 +224,16 @@ COMPARISONS = {
     "motion": Comparison(
         "VideoLT's profile, 150 frames, half of the classes told apart by the order of frames alone",
         partial(_synthesize, MOTION),
-        40,
+        30,
         {"batch_size": 64, "test_frames": 150},
         MEID,
     ),
     "strokes": Comparison(
         "Pen strokes of characters, labelled by components (real)",
         _pen_strokes,
-        30,
+        60,
         SHORT,
-        NONLINEAR + tuple(replace(row, epochs=40) for row in AGGREGATED),
+        NONLINEAR + tuple(replace(row, epochs=30) for row in AGGREGATED),
         overlap=0.25 / 0.6,
     ),
 }
@@ -306,6 +289,7 @@ def _framestack(data: str) -> tuple[Claim, ...]:
         Claim("and in the tail", data, "FrameStack-BCE", "BCE", "Tail", REGULARISER),
         Claim("it is above mixup", data, "FrameStack-FL", "mixup", "All", REGULARISER),
         Claim("mixup itself is below the baseline", data, "BCE", "mixup", "All", REGULARISER),
+        Claim("over the aggregators it is above BCE", data, "Agg FrameStack-FL", "Agg BCE", "All", REGULARISER),
     )
 
 
@@ -351,8 +335,11 @@ CLAIMS: dict[str, tuple[Claim, ...]] = {
     "AVA, two stages": (
         Claim("head first lifts the tail's SAP", "main", "AVA", "BCE", "SAP tail", (), AVA_PRINTED),
         Claim("and lifts that of all", "main", "AVA", "BCE", "SAP", (), AVA_PRINTED),
-        Claim("with the paper's steps: the tail's SAP", "main", "AVA duplicated", "BCE", "SAP tail", (), AVA_PRINTED),
-        Claim("with the paper's steps: SAP", "main", "AVA duplicated", "BCE", "SAP", (), AVA_PRINTED),
+        *(
+            Claim(f"with the {row.partition(', ')[2]}: {words}", "main", row, "BCE", metric, (), AVA_PRINTED)
+            for row in ("AVA, paper's steps", "AVA, paper's steps and rates")
+            for metric, words in (("SAP tail", "the tail's SAP"), ("SAP", "SAP"))
+        ),
         Claim("head classes first, not all", "main", "AVA", "AVA all classes first", "SAP", (), AVA_STAGE1),
         Claim("balancing alone is below in SAP", "main", "BCE", "CBS", "SAP", (), AVA_BALANCING),
     ),

@@ -6,6 +6,7 @@ Each run folder has the files of `vltr-train fit` and facts.json: training mAP, 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections import Counter
@@ -50,7 +51,7 @@ class KeptRun:
 
     @property
     def folder(self) -> Path:
-        name = self.row.name.replace(" ", "-").lower()
+        name = re.sub(r"\W+", "-", self.row.name.lower())
         return self.work / "runs" / f"{name}-lr{self.rate:g}-data{self.seed}"
 
     @property
@@ -58,7 +59,7 @@ class KeptRun:
         """Whether the run has its facts. Raises ValueError for a run with other settings."""
         if not (self.folder / FACTS).exists():
             return False
-        settings = self.comparison.config_settings(self.row, self.rate, open_dataset(self.data))
+        settings = self.comparison.config_settings(self.row, self.rate)
         wanted = settings_document(self.comparison.config(self.row, settings))
         if RunFolder.open(self.folder).document["settings"] != wanted:
             raise ValueError(f"{self.folder}: expected the settings of {self.row.name}, got other settings; remove it")
@@ -76,7 +77,7 @@ class KeptRun:
 
         torch.set_num_threads(1)
         start, data = time.perf_counter(), open_dataset(self.data)
-        settings = self.comparison.config_settings(self.row, self.rate, data)
+        settings = self.comparison.config_settings(self.row, self.rate)
         how: dict[str, Any] = {"resume": RunFolder.is_at(self.folder), "device": "cpu", "threads": 1, "quiet": True}
         try:
             method = fit(self.row.spec, data, self.folder, **how, **settings).method
