@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,6 +47,16 @@ def test_printed_differences_are_those_of_the_papers():
     }.items():
         assert claims[key].printed == pytest.approx(printed)
     assert claims["main", "MEDC", "BCE", "All, inverse"].printed is None
+
+
+def test_the_command_of_the_docs_makes_the_main_set():
+    page = Path(__file__).parents[2] / "docs" / "training" / "synthetic_data.md"
+    command = page.read_text(encoding="utf-8").split("```")[1].replace("\\\n", " ").split()
+    given = dict(zip(command[3::2], command[4::2], strict=True))  # after vltr-train synth data
+    wanted = {f"--{name.replace('_', '-')}": value for name, value in plan.MAIN.items() if name != "profile"}
+    texts = {name: ",".join(f"{each:g}" for each in np.atleast_1d(value)) for name, value in wanted.items()}
+    assert given == texts
+    assert plan.MAIN["profile"] == "videolt"  # the default
 
 
 def test_seeds_of_tuning_decide_nothing():
