@@ -430,8 +430,7 @@ def _methods(args: argparse.Namespace) -> int:
     _tell((sys.modules[kind.__module__].__doc__ or "").strip())
     _tell("\nsettings:")
     for note in setting_notes(kind.Config):
-        choices = f" ({', '.join(map(_plain, note.choices))})" if note.choices else ""
-        _tell(f"  {note.name}={_plain(note.default)}{choices}")
+        _tell(f"  {note.name}={_plain(note.default)} ({note.type})")
         for line in textwrap.wrap(note.text, 112):
             _tell(f"      {line}")
     _tell("\npresets:")
@@ -549,36 +548,20 @@ def _add_synth(commands: Any) -> None:
 
 
 def _add_signal_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `_signal_names`."""
-    share: dict[str, Any] = {"type": float, "default": 0.0, "metavar": "SHARE"}
-    parser.add_argument("--signal", type=float, default=2.5, metavar="STD", help="of a class's look (default: 2.5)")
-    parser.add_argument("--scene", type=float, default=0.3, metavar="STD", help="of a scene (default: 0.3)")
-    parser.add_argument(
-        "--informative",
-        type=_two_floats,
-        default=(0.03, 0.2),
-        metavar="LOW,HIGH",
-        help="share of frames that show a label (default: 0.03,0.2)",
-    )
-    parser.add_argument(
-        "--correlation", type=float, default=0.0, help="of the noise of neighbouring frames (default: 0)"
-    )
-    parser.add_argument(
-        "--video-share",
-        type=float,
-        default=0.6,
-        metavar="SHARE",
-        help="of the variance of a look that belongs to the single video (default: 0.6)",
-    )
-    parser.add_argument(
-        "--burst-frames",
-        type=_integers,
-        metavar="LOW,HIGH",
-        help="length of a burst of frames that show a label (default: one burst holds them all)",
-    )
-    parser.add_argument("--cooccurrence", **share, help="of classes made of co-occurring visual words (default: 0)")
-    parser.add_argument("--motion", **share, help="of classes in the order of frames alone (default: 0)")
-    parser.add_argument("--label-noise", **share, help="of training videos whose labels are dealt anew (default: 0)")
+    """Add an option for each field of `SyntheticSignal`, with its default."""
+    from vltr_train.data.synth_signal import SyntheticSignal
+
+    for entry in fields(SyntheticSignal):
+        kind, metavar, text = _SIGNAL_OPTIONS[entry.name]
+        if entry.default is not None:
+            text += f" (default: {_signal_text(entry.default)})"
+        option = f"--{entry.name.replace('_', '-')}"
+        parser.add_argument(option, type=kind, default=entry.default, metavar=metavar, help=text)
+
+
+def _signal_text(value: Any) -> str:
+    """A default as the command line takes it."""
+    return ",".join(map(_signal_text, value)) if isinstance(value, tuple) else f"{value:g}"
 
 
 def _add_pack(commands: Any) -> None:
@@ -667,7 +650,7 @@ def _add_table(commands: Any) -> None:
 
 def _add_plot(commands: Any) -> None:
     parser = add_command(
-        commands, "plot", _plot, "Learning curves of runs. Those that differ in their seed alone also have their mean."
+        commands, "plot", _plot, "Learning curves of runs. Those that differ in their seed alone are a mean in a band."
     )
     parser.add_argument("folders", nargs="+", metavar="RUN")
     parser.add_argument("--out", type=_figure, metavar="FIGURE", help="the figure: .pdf, .svg or .png")
@@ -790,6 +773,24 @@ def _integers(text: str) -> tuple[int, ...]:
         return tuple(map(int, text.split(",")))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected whole numbers with commas between, got {text!r}") from None
+
+
+# The type, the metavar and the help of the options of `synth` that say how frames show classes
+_SIGNAL_OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
+    "signal": (float, "STD", "of a class's look"),
+    "scene": (float, "STD", "of a scene"),
+    "informative": (_two_floats, "LOW,HIGH", "share of frames that show a label"),
+    "correlation": (float, "CORRELATION", "of the noise of neighbouring frames"),
+    "video_share": (float, "SHARE", "of the variance of a look that belongs to the single video"),
+    "burst_frames": (
+        _integers,
+        "LOW,HIGH",
+        "length of a burst of frames that show a label (default: one burst holds them all)",
+    ),
+    "cooccurrence": (float, "SHARE", "of classes made of co-occurring visual words"),
+    "motion": (float, "SHARE", "of classes in the order of frames alone"),
+    "label_noise": (float, "SHARE", "of training videos whose labels are dealt anew"),
+}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -155,8 +155,14 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for entry in fields(self):
             value, choices = getattr(self, entry.name), entry.metadata.get("choices")
-            if choices is not None and value not in choices:
-                raise ValueError(f"{entry.name}: expected one of {', '.join(map(str, choices))}, got {value!r}")
+            if choices is None:
+                continue
+            known = ", ".join(map(str, choices))
+            if not isinstance(value, tuple):
+                if value not in choices:
+                    raise ValueError(f"{entry.name}: expected one of {known}, got {value!r}")
+            elif not set(value) <= set(choices) or len(set(value)) < len(value):
+                raise ValueError(f"{entry.name}: expected different ones of {known}, got {', '.join(map(str, value))}")
         for name in ("epochs", "batch_size", "train_frames", "test_frames", "eval_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")

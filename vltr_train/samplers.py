@@ -1,6 +1,7 @@
 """Which videos an epoch visits: each once, or drawn by class. A draw depends on seed, epoch and stream alone.
 
-Labels are a `LabelList`, or a plain array: (n,) the class of each row, or (n, C) of 0 and 1, of numpy or torch.
+Labels are a `LabelList`, or an array of any library in CPU memory, or a list: (n,) the class of each row, or (n, C) of
+0 and 1. Rows and classes that are drawn are numpy arrays of int64.
 
 Legend: n videos (rows of a split), C classes, n_c videos that carry class c.
 """
@@ -8,23 +9,29 @@ Legend: n videos (rows of a split), C classes, n_c videos that carry class c.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any, Protocol
 
 import numpy as np
 
+from vltr_eval._base.arrays import read_numbers
 from vltr_train.data.label_lists import LabelList
 
 __all__ = ["ClassSampler", "Draw", "InstanceSampler", "Labels", "Sampler"]
 
 Labels = LabelList | Any
-"""A `LabelList`, or an array of numpy or torch: (n,) integers, or (n, C) of 0 and 1."""
+"""A `LabelList`, or an array or a list: (n,) integers, or (n, C) of 0 and 1."""
 
 
 @dataclass(frozen=True, eq=False)
 class Draw:
     """The rows of an epoch, in order. A row that carries several classes may have been drawn for any one of them.
 
-    rows: (n,) int64, rows of the split. classes: (n,) int64, the class each was drawn for, or None where no class was.
+    ``DataLoader(dataset, sampler=draw.rows)`` of torch visits them.
+
+    Attributes:
+        rows: (n,) int64, rows of the split.
+        classes: (n,) int64, the class each was drawn for, or None where no class was.
     """
 
     rows: np.ndarray
@@ -53,8 +60,9 @@ class Sampler(Protocol):
 class InstanceSampler:
     """Each row once an epoch, shuffled: a class is seen as often as it occurs.
 
-    rows: (m,) integers, the only rows to visit; None for all. classes: (C,) bool; of these, only rows that carry one of
-    the classes.
+    Args:
+        rows: (m,) integers, the only rows to visit; None for all.
+        classes: (C,) bool; only rows that carry one of these classes are visited. None for all.
     """
 
     rows: Any = None
@@ -69,12 +77,17 @@ class InstanceSampler:
             epoch: The number of the epoch.
             stream: Streams of one seed and epoch are independent of each other.
 
+        Returns:
+            The rows, without classes.
+
         Raises:
-            ValueError: `rows` names one that the labels lack, or the labels have another form.
+            ValueError: ``rows`` or ``classes`` do not fit the labels, the labels have another form, or the seed, the
+                epoch or the stream is negative.
+            TypeError: The labels are no numbers.
 
         Example:
             >>> InstanceSampler().draw(np.array([0, 1, 1, 2]), seed=0, epoch=0).rows.tolist()
-            [2, 1, 0, 3]
+            [1, 3, 2, 0]
         """
         found = _label_list(labels)
         rng, rows = _generator(seed, epoch, stream), self._chosen(len(found))
@@ -85,7 +98,7 @@ class InstanceSampler:
     def _chosen(self, num_rows: int) -> np.ndarray:
         if self.rows is None:
             return np.arange(num_rows)
-        rows = np.asarray(self.rows)
+        rows = read_numbers("rows", self.rows)
         if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
             raise ValueError(f"rows: expected a list of integers, got {rows.dtype} of shape {rows.shape}")
         if rows.size and not (rows.min() >= 0 and rows.max() < num_rows):
@@ -104,25 +117,47 @@ class ClassSampler:
             sampling (SRS, as in the published VideoLT model zoo), 1 each (row, class) pair alike, -1 the inverse
             frequency.
         probabilities: (C,) chances instead of that law, in any unit.
+
+    Raises:
+        ValueError: The power is no finite number.
+
+    Source:
+        17Skye17/VideoLT, ResamplingDataset_Mask; Mahajan et al., arXiv 1805.00932, for the square root.
     """
 
     power: float = 0.0
     probabilities: Any = None
 
     def __post_init__(self) -> None:
-        if not np.isfinite(self.power):
-            raise ValueError(f"power: expected a finite number, got {self.power}")
+        if not isinstance(self.power, Real) or not np.isfinite(self.power):
+            raise ValueError(f"power: expected a finite number, got {self.power!r}")
 
-    def probabilities_of(self, counts: np.ndarray) -> np.ndarray:
-        """Chance of each class, (C,) float64 with sum 1, from the number of its rows (C,).
+    def probabilities_of(self, counts: Any) -> np.ndarray:
+        """Return the chance of each class.
 
-        Raises ValueError for probabilities of another length, negative or not finite, and where no class can be drawn.
+        Args:
+            counts: (C,) numbers, the rows of each class.
+
+        Returns:
+            (C,) float64, with sum 1.
+
+        Raises:
+            ValueError: The probabilities have another length, or one is negative or not finite, or no class can be
+                drawn.
+
+        Example:
+            >>> ClassSampler(0.5).probabilities_of([9, 1, 0])
+            array([0.75, 0.25, 0.  ])
         """
-        present = np.asarray(counts) > 0
+        counts = read_numbers("counts", counts)
+        present = counts > 0
         if self.probabilities is None:
             weights = np.where(present, counts, 1) ** float(self.power) * present
         else:
-            weights = np.asarray(self.probabilities, np.float64)
+            weights = read_numbers("probabilities", self.probabilities)
+            if weights.dtype.kind not in "biuf":
+                raise ValueError(f"probabilities: expected numbers, got {weights.dtype}")
+            weights = weights.astype(np.float64)
             if weights.shape != present.shape:
                 raise ValueError(f"probabilities: expected shape {present.shape}, one a class, got {weights.shape}")
             if not (np.isfinite(weights) & (weights >= 0)).all():
@@ -142,13 +177,18 @@ class ClassSampler:
             epoch: The number of the epoch.
             stream: Streams of one seed and epoch are independent of each other.
 
+        Returns:
+            The rows, and the class each was drawn for.
+
         Raises:
-            ValueError: As of `probabilities_of`, or the labels have another form.
+            ValueError: As of `probabilities_of`, or the labels have another form, or the seed, the epoch or the stream
+                is negative.
+            TypeError: The labels are no numbers.
 
         Example:
             >>> draw = ClassSampler().draw(np.array([[1, 0], [1, 0], [1, 1]]), seed=0, epoch=0)
             >>> draw.rows.tolist(), draw.classes.tolist()
-            ([2, 1, 0], [1, 0, 0])
+            ([2, 2, 0], [1, 1, 0])
         """
         rng, found = _generator(seed, epoch, stream), _label_list(labels)
         offsets, rows_by_class = found.by_class()
@@ -160,18 +200,26 @@ class ClassSampler:
 def _label_list(labels: Labels) -> LabelList:
     if isinstance(labels, LabelList):
         return labels
-    array = np.asarray(labels)
+    try:
+        array = read_numbers("labels", labels)
+    except ValueError as error:
+        if str(error).startswith("labels: "):
+            raise
+        raise ValueError(f"labels: expected {_FORMS}, got a ragged list; pass LabelList.from_lists") from None
     ids = tuple(map(str, range(len(array) if array.ndim else 0)))
     if array.ndim == 1 and array.dtype.kind in "iu" and array.size and array.min() >= 0:
         return LabelList.from_pairs(ids, np.arange(len(array)), array.astype(np.int64), int(array.max()) + 1)
     if array.ndim != 2 or not np.isin(array, (0, 1)).all():
-        raise ValueError(
-            "labels: expected the class of each row, (n,) integers from 0 up, or (n, C) of 0 and 1, got "
-            f"{array.dtype} of shape {array.shape}"
-        )
+        raise ValueError(f"labels: expected {_FORMS}, got {array.dtype} of shape {array.shape}")
     rows, classes = np.nonzero(array)
     return LabelList.from_pairs(ids, rows, classes, array.shape[1])
 
 
+_FORMS = "the class of each row, (n,) integers from 0 up, or (n, C) of 0 and 1"
+
+
 def _generator(seed: int, epoch: int, stream: int) -> np.random.Generator:
+    for name, number in (("seed", seed), ("epoch", epoch), ("stream", stream)):
+        if isinstance(number, bool) or not isinstance(number, Integral) or number < 0:
+            raise ValueError(f"{name}: expected an integer from 0 up, got {number!r}")
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch, stream)))

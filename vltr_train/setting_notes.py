@@ -1,4 +1,4 @@
-"""The meaning of each setting of a method, read from where its author wrote it: a docstring, or comments.
+"""The type and meaning of each setting of a method. The meaning is read from where its author wrote it.
 
 A setting is described by the section "Attributes" of the docstring of its class, by the comment above it, and by the
 comment behind it. A subclass that only changes a default keeps the description, and adds its own comment.
@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, NamedTuple
 
+from vltr_train.settings import setting_types
+
 __all__ = ["SettingNote", "setting_notes"]
 
 _ATTRIBUTE = re.compile(r"^    (\w+): ((?:.*)(?:\n {5,}.*)*)", re.MULTILINE)
@@ -25,12 +27,14 @@ class SettingNote(NamedTuple):
     Attributes:
         name: The name.
         default: The default value.
+        type: The type in plain words, or the choices.
         choices: The values to choose from, or () for any of its type.
         text: The description; "" if there is none.
     """
 
     name: str
     default: Any
+    type: str
     choices: tuple[Any, ...]
     text: str
 
@@ -43,18 +47,20 @@ def setting_notes(config_class: Any) -> list[SettingNote]:
 
     Example:
         >>> from vltr_train.methods import find_method
-        >>> setting_notes(find_method("focal").Config)[-1].name
-        'gamma'
+        >>> note = setting_notes(find_method("focal").Config)[-1]
+        >>> note.name, note.default, note.type
+        ('gamma', 1.0, 'a number')
     """
     texts: dict[str, list[str]] = {}
     for kind in reversed(config_class.__mro__):
         for name, text in (*_attributes(vars(kind).get("__doc__") or ""), *_comments(kind)):
             texts.setdefault(name, []).append(text)
-    defaults = config_class()
+    defaults, types = config_class(), setting_types(config_class)
     return [
         SettingNote(
             entry.name,
             getattr(defaults, entry.name),
+            types[entry.name],
             tuple(entry.metadata.get("choices", ())),
             " ".join(texts.get(entry.name, [])),
         )

@@ -18,7 +18,7 @@ from vltr_eval._base.arguments import unknown_name
 if TYPE_CHECKING:
     from vltr_train.method import Method, TrainConfig
 
-__all__ = ["build_config", "config_from_document", "parse_settings", "settings_document"]
+__all__ = ["build_config", "config_from_document", "parse_settings", "setting_types", "settings_document"]
 
 Config = TypeVar("Config")
 Settings = Iterable[str] | Mapping[str, Any]
@@ -73,6 +73,18 @@ def build_config(
     return method.Config(**{**protocols[protocol], **printed, **given})
 
 
+def setting_types(config_class: type) -> dict[str, str]:
+    """The type of each setting in plain words, as errors state it: "a whole number", "a number or none".
+
+    Settings with ``choices`` in their metadata have these instead.
+    """
+    choices = {entry.name: entry.metadata.get("choices") for entry in fields(config_class)}  # type: ignore[arg-type]
+    return {
+        name: kind.expected if choices[name] is None else kind.chosen.format(", ".join(map(str, choices[name])))
+        for name, kind in _kinds(config_class).items()
+    }
+
+
 def settings_document(config: Any) -> dict[str, Any]:
     """The fields of a configuration as plain data for JSON; `config_from_document` is its inverse."""
     values = {name: getattr(config, name) for name in _kinds(type(config))}
@@ -89,11 +101,15 @@ def config_from_document(config_class: type[Config], document: Mapping[str, Any]
 
 
 class _Kind(NamedTuple):
-    """A type of setting: its name in errors, and how text or a plain value becomes it, with ValueError if it cannot."""
+    """A type of setting: its name in errors, and how text or a plain value becomes it, with ValueError if it cannot.
+
+    chosen: its name where it has choices, which take the place of the braces.
+    """
 
     expected: str
     from_text: Callable[[str], Any]
     from_value: Callable[[Any], Any]
+    chosen: str = "one of {}"
 
 
 def _kinds(config_class: type) -> dict[str, _Kind]:
@@ -131,6 +147,7 @@ def _tuple_of(item: _Kind) -> _Kind:
         f"values with commas between, each {item.expected}",
         lambda text: tuple(map(item.from_text, text.split(","))) if text else (),
         from_value,
+        "different ones of {}, with commas between",
     )
 
 

@@ -21,3 +21,9 @@ FILES |= {path.name for path in ROOT.glob("*.*")}
 def test_named_files_exist(name):
     named = set(SOURCE.findall(PAGES[name].read_text(encoding="utf-8"))) - ELSEWHERE
     assert [file for file in sorted(named) if not any(f"/{path}".endswith(f"/{file}") for path in FILES)] == []
+
+
+def test_the_page_of_training_names_the_newest_test_of_the_claims_alone():
+    newest = max(path.name for path in (ROOT / "benchmarks" / "results").glob("claims-*.md"))
+    named = [name for page in PAGES.values() for name in re.findall(r"claims-[\d-]+\.md", page.read_text("utf-8"))]
+    assert named == [newest]

@@ -425,23 +425,140 @@ def test_reliability_leaves_empty_bins_out():
 def test_learning_curves_show_runs_and_their_mean():
     runs = [make_run(f"bce {seed}", "bce", shift) for seed, shift in enumerate((0.0, 0.1))]
     ax = plot.learning_curves(runs, ["mAP", "mAP_tail"])
-    drawn = [
-        line.get_xydata().tolist() for line in ax.lines if len(line.get_xdata()) > 1 and line.get_linewidth() != 0.6
-    ]
-    assert drawn[:3] == [[[1, 0.3], [3, 0.5]], [[1, 0.4], [3, 0.5]], [[1, 0.35], [3, 0.5]]]
-    assert drawn[3:] == [[[1, 0.1], [3, 0.2]], [[1, 0.1], [3, 0.30000000000000004]], [[1, 0.1], [3, 0.25]]]
-    assert legend_of(ax) == ["mAP", "tail"]
-    stages = [line.get_xdata()[0] for line in ax.lines if line.get_linewidth() == 0.6]
+    drawn = [line.get_xydata().tolist() for line in ax.lines if line.get_linewidth() > style.THIN]
+    assert drawn == [[[1, 0.35], [3, 0.5]], [[1, 0.1], [3, 0.25]]]
+    assert bands_of(ax) == [{1: (0.3, 0.4), 3: (0.5, 0.5)}, {1: (0.1, 0.1), 3: (0.2, 0.2 + 0.1)}]
+    assert legend_of(ax) == ["mAP", "tail", "mean, min to max of 2 runs"]
+    stages = [line.get_xdata()[0] for line in ax.lines if line.get_linewidth() == style.THIN]
     assert stages == [1.5]
     assert {"train", "classifier"} <= set(texts_of(ax))
+
+
+def bands_of(ax):
+    """The lowest and the highest value of each band at its epochs."""
+    found = []
+    for band in ax.collections:
+        corners = np.concatenate([path.vertices for path in band.get_paths()])
+        values = {x: corners[corners[:, 0] == x, 1] for x in sorted(set(corners[:, 0].tolist()))}
+        found.append({x: (float(y.min()), float(y.max())) for x, y in values.items()})
+    return found
+
+
+def test_band_of_random_runs_is_their_extremes_and_mean():
+    rng, epochs = np.random.default_rng(0), list(range(7))
+    losses = rng.random((5, len(epochs)))
+    runs = [{"name": f"{n}", "group": "g", "epochs": epochs, "columns": {"loss": row.tolist()}}
+            for n, row in enumerate(losses)]  # fmt: skip
+    ax = plot.learning_curves(runs)
+    (line,) = ax.lines
+    np.testing.assert_allclose(line.get_ydata(), losses.mean(0))
+    (band,) = bands_of(ax)
+    np.testing.assert_array_equal([band[epoch][0] for epoch in epochs], losses.min(0))
+    np.testing.assert_array_equal([band[epoch][1] for epoch in epochs], losses.max(0))
+    assert to_hex(ax.collections[0].get_facecolor()[0][:3]) == to_hex(line.get_color())
+
+
+def test_a_single_run_has_no_band():
+    ax = plot.learning_curves([make_run("a"), make_run("b")])
+    assert len(ax.collections) == 0
+    assert legend_of(ax) == ["a", "b"]
+
+
+def test_repetitions_with_one_shared_epoch_are_a_point_with_a_bar():
+    runs = [{"name": f"{n}", "group": "g", "epochs": [4], "columns": {"mAP": [value]}}
+            for n, value in enumerate((0.2, 0.4, 0.6))]  # fmt: skip
+    ax = plot.learning_curves(runs, ["mAP"])
+    assert bands_of(ax) == [{4: (0.2, 0.6)}]
+    assert ax.lines[0].get_xydata().tolist() == [[4, pytest.approx(0.4)]]
+    assert ax.lines[0].get_marker() == "o"
+
+
+def test_legend_names_the_numbers_of_repetitions():
+    runs = [make_run(f"{group} {seed}", group) for group, number in (("a", 3), ("b", 2), ("c", 1))
+            for seed in range(number)]  # fmt: skip
+    assert legend_of(plot.learning_curves(runs)) == ["a", "b", "c", "mean, min to max of 2 to 3 runs"]
+
+
+def rate_lines(ax):
+    """The epochs before which a line marks a lower learning rate, with its color."""
+    lines = [line for line in ax.lines if len(set(line.get_xdata())) == 1 and line.get_linewidth() == style.THIN]
+    dotted = [line for line in lines if line._unscaled_dash_pattern[1] == (1, 1.5)]
+    return [(line.get_xdata()[0] + 0.5, to_hex(line.get_color()).upper()) for line in dotted]
+
+
+def with_rates(rates, name="bce", group=None, stages=()):
+    columns = {"lr": rates, "loss": [1.0] * len(rates), "mAP": [0.1] * len(rates)}
+    run = {"name": name, "epochs": list(range(len(rates))), "columns": columns, "stages": stages}
+    return run if group is None else run | {"group": group}
+
+
+@pytest.mark.parametrize(
+    ("rates", "stages", "falls"),
+    [
+        ([1.0, 1.0, 0.1, 0.1, 0.01], (), [2, 4]),
+        ([1.0, 0.1, 0.01, 0.01], (), [1, 2]),  # two steps, one after the other
+        ([1.0, 0.9, 0.8, 0.7, 0.7, 0.1], (), [5]),  # gradual, then a step
+        ([1.0, 0.5, 0.4, 0.3], (), []),  # gradual to the end
+        ([0.1, 0.2, 0.2, 1.0], (), []),  # a rate that rises
+        ([1.0, 1.0, 0.1, 0.01], [["train", 0], ["classifier", 2]], [3]),  # the stage has a line of its own
+        ([1.0, None, 0.1, float("nan"), 0.1], (), [2]),
+        ([1.0], (), []),
+    ],
+)
+def test_falls_of_the_learning_rate_have_lines(rates, stages, falls):
+    ax = plot.learning_curves([with_rates(rates, stages=stages)])
+    assert rate_lines(ax) == [(epoch, style.GREY) for epoch in falls]
+    assert ("learning rate falls" in legend_of(ax)) == bool(falls)
+
+
+def test_runs_without_a_learning_rate_have_no_lines_for_it():
+    assert rate_lines(plot.learning_curves([make_run(stages=())])) == []
+
+
+def test_a_fall_of_one_group_alone_has_its_color():
+    one, two = with_rates([1, 1, 0.1], "a"), with_rates([1, 0.1, 0.1], "b")
+    shared = [with_rates([1, 1, 0.1], f"a {seed}", "a") for seed in range(2)]
+    colors = [style.mark_of(number).color for number in range(2)]
+    assert rate_lines(plot.learning_curves([one, two])) == [(1, colors[1]), (2, colors[0])]
+    assert rate_lines(plot.learning_curves([one, two, with_rates([1, 0.1, 0.1], "c")]))[0] == (1, style.GREY)
+    assert rate_lines(plot.learning_curves([*shared, with_rates([1, 1, 0.1], "b")])) == [(2, style.GREY)]
+
+
+def test_every_panel_has_its_band_and_lines_and_the_first_explains_them():
+    runs = [with_rates([1.0, 0.1, 0.1], f"bce {seed}", "bce") for seed in range(3)]
+    first, second = plot.training_figure(runs).axes
+    for ax in (first, second):
+        assert len(ax.collections) == 1
+        assert rate_lines(ax) == [(1, style.GREY)]
+    assert legend_of(first) == ["bce", "mean, min to max of 3 runs", "learning rate falls"]
+    assert second.get_legend() is None
+
+
+def test_no_text_of_learning_curves_leaves_the_figure():
+    groups = [f"distribution_balanced lr_steps={n}" for n in range(4)]
+    runs = [with_rates([1.0, 0.1, 0.1], f"{group} {seed}", group) for group in groups for seed in range(2)]
+    for width in (style.WIDTH, 6.5):
+        figure = plot.training_figure(runs, width=width, title="four methods")
+        figure.draw_without_rendering()
+        width_px, height_px = figure.get_size_inches() * figure.dpi
+        texts = [text for ax in figure.axes for text in (ax.xaxis.label, ax.yaxis.label)]
+        texts += [figure._suptitle, *figure.axes[0].get_legend().get_texts()]
+        boxes = [text.get_window_extent() for text in texts if text.get_text()]
+        assert min(min(box.x0, box.y0) for box in boxes) >= 0
+        assert max(box.x1 for box in boxes) <= width_px
+        assert max(box.y1 for box in boxes) <= height_px
 
 
 def test_mean_is_of_epochs_that_all_runs_have():
     short = make_run("b", "bce", 0.2)
     short = short | {"epochs": [0, 1], "columns": {"loss": [1.0, 0.5]}}
     ax = plot.learning_curves([make_run("a", "bce"), short])
-    assert ax.lines[2].get_xydata().tolist() == [[0, 0.95], [1, 0.6]]
-    assert legend_of(ax) == ["mean of 2 runs"]
+    longer, mean = (line for line in ax.lines if line.get_linewidth() != style.THIN)
+    assert mean.get_xydata().tolist() == [[0, 0.95], [1, 0.6]]
+    assert longer.get_xydata().tolist() == [[0, 0.9], [1, 0.7], [2, 0.5], [3, 0.4]]  # thin, and all of it
+    assert longer.get_linewidth() < style.THIN
+    assert bands_of(ax) == [{0: (0.9, 1.0), 1: (0.5, 0.7)}]
+    assert legend_of(ax) == ["bce", "mean, min to max of 2 runs"]
 
 
 def test_panels_of_one_method_and_of_several():

@@ -16,7 +16,7 @@ import notebook_cells
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
-RESULTS = "asymmetric", "evaluated again"
+RESULTS = "Asymmetric", "evaluated again"
 
 
 def output_of(name: str, folder: Path) -> str:
@@ -79,12 +79,12 @@ def test_framestack_mixes_from_the_second_epoch_on(tmp_path):
     assert means[0] < means[-1]
 
 
-def test_a_method_of_another_folder_is_trained_shown_and_evaluated(tmp_path):
+def test_a_class_is_trained_shown_and_evaluated(tmp_path):
     out = output_of("new_method.py", tmp_path)
     trained, again = (re.search(rf"^{start}: test mAP ([\d.]+)$", out, re.MULTILINE)[1] for start in RESULTS)
     assert trained == again
-    assert re.search(r"^\| asymmetric \| 1 \| 0\.\d+ ", out, re.MULTILINE)
-    assert "  gamma_negative=4.0\n" in out
+    assert re.search(r"^\| Asymmetric \| 1 \| 0\.\d+ ", out, re.MULTILINE)
+    assert "  gamma_negative=4.0 (a number)\n      the power of negatives: " in out
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.ipynb")), ids=lambda path: path.stem)

@@ -353,6 +353,17 @@ def test_a_duplicated_set_has_as_many_videos_as_the_most_frequent_class_in_each(
     assert make(NAME, with_empty, classifier_videos="duplicated").stages()[-1].epochs == 1
 
 
+@pytest.mark.parametrize("videos", [int(COUNTS.sum()), int(COUNTS.sum()) // 2, 700])
+def test_a_duplicated_set_has_its_labels_over_those_of_a_video(videos):
+    """Its steps are C n_max over the mean labels of a video and the batch size, to the nearest epoch."""
+    task = Task(C, D, COUNTS, (500, 100), videos)
+    stage = make(NAME, task, classifier_videos="duplicated", classifier_batch_size=100).stages()[-1]
+    labels_of_a_video = COUNTS.sum() / videos
+    expected = C * COUNTS.max() / labels_of_a_video / 100
+    of_an_epoch = videos / 100
+    assert stage.epochs * of_an_epoch == pytest.approx(expected, abs=of_an_epoch / 2)
+
+
 def test_videolt_duplicated_takes_ten_epochs_of_its_videos():
     counts = np.full(1004, 194)
     counts[[0, -1]] = 1912, 44

@@ -113,6 +113,29 @@ def test_programs_take_a_file_and_keep_to_its_code(data, own, tmp_path):
     assert kept.returncode == 0, kept.stderr
 
 
+def test_a_sweep_takes_a_file_beside_a_method_of_the_package(data, own, tmp_path):
+    settings = ["epochs=1", "batch_size=8", "train_frames=3", "test_frames=4", "lr_steps="]
+    words = ["sweep", f"{own}:Own", "bce", "--data", data, "--seeds", "1,2", "--quiet", "--format", "csv", *settings]
+    swept = program(*words, "--ci", "--baseline", f"{own}:Own", cwd=tmp_path)
+    assert swept.returncode == 0, swept.stderr
+    lines = [line.split(",")[:2] for line in swept.stdout.splitlines()[1:3]]
+    assert lines == [["Own", "2"], ["bce", "2"]]
+    folders = sorted((tmp_path / "runs").iterdir())
+    documents = [json.loads((folder / "config.json").read_text()) for folder in folders]
+    assert sorted((each["method"], each["settings"]["seed"]) for each in documents) == [
+        *(("Own", 1), ("Own", 2), ("bce", 1), ("bce", 2))
+    ]
+    reports = {folder: (folder / "report.json").stat().st_mtime_ns for folder in folders}
+    again = program(*words, "--ci", "--baseline", f"{own}:Own", cwd=tmp_path)
+    assert (again.returncode, again.stdout) == (0, swept.stdout)
+    assert {folder: (folder / "report.json").stat().st_mtime_ns for folder in folders} == reports  # none trained again
+
+    own.write_text(SOURCE.replace("return self", "return 3 * self"))
+    changed = program(*words, cwd=tmp_path)
+    assert changed.returncode == 1
+    assert "got other code" in changed.stderr
+
+
 def test_a_run_folder_never_has_its_code_imported(data, own, tmp_path):
     fit(f"{own}:Own", data, tmp_path / "run", quiet=True, **SHORT)
     mark = tmp_path / "imported"

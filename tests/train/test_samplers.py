@@ -105,6 +105,12 @@ def test_draw_depends_on_seed_epoch_and_stream_alone(sampler):
         (lambda: ClassSampler(probabilities=[0, 0, 1, 0, 0, 0, 0]).draw(LABELS, 0, 0), "can be drawn, got none"),
         (lambda: InstanceSampler(rows=[0, 3_000]).draw(LABELS, 0, 0), "rows: expected 0 to 2999, got 0 to 3000"),
         (lambda: InstanceSampler(rows=[0.5]).draw(LABELS, 0, 0), "rows: expected a list of integers, got float64"),
+        (lambda: ClassSampler(power="high"), "power: expected a finite number, got 'high'"),
+        (lambda: ClassSampler(probabilities=["a"]).draw(LABELS, 0, 0), "probabilities: expected numbers, got <U1"),
+        (lambda: ClassSampler().draw(LABELS, -1, 0), "seed: expected an integer from 0 up, got -1"),
+        (lambda: ClassSampler().draw(LABELS, 0, 0.5), "epoch: expected an integer from 0 up, got 0.5"),
+        (lambda: InstanceSampler().draw(LABELS, 0, 0, True), "stream: expected an integer from 0 up, got True"),
+        (lambda: ClassSampler().draw([[0], [1, 2]], 0, 0), "got a ragged list; pass LabelList.from_lists"),
     ],
 )
 def test_what_does_not_fit_is_refused(make, message):
@@ -169,6 +175,32 @@ def test_plain_arrays_draw_what_lists_draw(sampler):
         found = sampler.draw(labels, 7, 2, 1)
         np.testing.assert_array_equal(found.rows, wanted.rows)
         np.testing.assert_array_equal(found.classes, wanted.classes)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("sampler", [InstanceSampler(), InstanceSampler(rows=[5, 3, 1]), ClassSampler()])
+def test_a_data_loader_of_torch_visits_the_drawn_rows(sampler, workers):
+    labels = np.eye(3, dtype=np.uint8)[[0, 0, 0, 0, 1, 1, 2, 0]]
+    data = torch.utils.data.TensorDataset(torch.arange(len(labels)), torch.from_numpy(labels))
+    for epoch in range(2):
+        draw = sampler.draw(labels, seed=3, epoch=epoch)
+        loader = torch.utils.data.DataLoader(data, batch_size=3, sampler=draw.rows, num_workers=workers)
+        assert len(loader) == -(-len(draw) // 3)
+        batches = list(loader)
+        assert torch.cat([rows for rows, _ in batches]).tolist() == draw.rows.tolist()
+        found = torch.cat([targets for _, targets in batches]).numpy()
+        np.testing.assert_array_equal(found, labels[draw.rows])
+        if draw.classes is not None:
+            assert found[np.arange(len(found)), draw.classes].all()
+
+
+def test_lists_draw_what_arrays_draw():
+    labels = [[1, 0, 1], [0, 1, 0], [1, 1, 0], [0, 0, 1]]
+    for sampler in (InstanceSampler(), ClassSampler(0.5), ClassSampler(probabilities=[1, 2, 1])):
+        for form in (labels, [0, 2, 1, 1]):
+            listed, array = sampler.draw(form, 1, 0), sampler.draw(np.array(form), 1, 0)
+            np.testing.assert_array_equal(listed.rows, array.rows)
+            np.testing.assert_array_equal(listed.classes, array.classes)
 
 
 def test_classes_of_rows_are_labels_too():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import pytest
@@ -11,7 +12,7 @@ pytest.importorskip("torch")
 from vltr_train.method import TrainConfig
 from vltr_train.methods import all_methods
 from vltr_train.setting_notes import setting_notes
-from vltr_train.settings import settings_document
+from vltr_train.settings import build_config, parse_settings, settings_document
 
 METHODS = all_methods()
 
@@ -36,6 +37,11 @@ class Parent(TrainConfig):
         default="a",
         metadata={"choices": ("a", "b")},
     )  # DIFFERS: the kind
+    parts: tuple[str, ...] = field(default=("a",), metadata={"choices": ("a", "b")})
+    rate: float | None = None
+    steps: tuple[int, ...] = (1, 2)
+    is_deep: bool = False
+    title: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +65,45 @@ def test_docstrings_and_comments_are_joined():
     assert notes["kind"].text == "DIFFERS: the kind"
     assert notes["kind"].choices == ("a", "b")
     assert notes["epochs"].text == "The epochs of the main stage."
+
+
+@pytest.mark.parametrize(
+    ("name", "type_"),
+    [
+        ("depth", "a whole number"),
+        ("kind", "one of a, b"),
+        ("parts", "different ones of a, b, with commas between"),
+        ("rate", "a number or none"),
+        ("steps", "values with commas between, each a whole number"),
+        ("is_deep", "true or false"),
+        ("title", "text"),
+        ("lr", "a number"),
+        ("precision", "one of float32, bfloat16, float16"),
+    ],
+)
+def test_the_type_of_a_setting_is_in_plain_words(name, type_):
+    (found,) = (note.type for note in setting_notes(Parent) if note.name == name)
+    assert found == type_
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_wrong_value_is_answered_by_the_type_that_is_printed(name):
+    """So the two cannot drift apart: an error names what `vltr-train methods` prints."""
+    config_class = METHODS[name].Config
+    for note in setting_notes(config_class):
+        if note.choices:
+            with pytest.raises(ValueError, match=f"^{note.name}: expected .*{re.escape(', '.join(note.choices))}"):
+                build_config(METHODS[name], settings=[f"{note.name}=neither"])
+        elif note.type != "text":
+            with pytest.raises(ValueError, match=f"^{note.name}: expected {note.type}, got 'neither'"):
+                parse_settings(config_class, [f"{note.name}=neither"])
+
+
+def test_several_choices_are_checked_one_by_one():
+    assert Parent(parts=("b", "a")).parts == ("b", "a")
+    for parts, given in ((("a", "c"), "a, c"), (("a", "a"), "a, a")):
+        with pytest.raises(ValueError, match=f"^parts: expected different ones of a, b, got {given}$"):
+            Parent(parts=parts)
 
 
 def test_a_class_without_source_has_its_docstring_alone():

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,10 @@ import vltr_eval.program.cli
 import vltr_train.methods
 from vltr_train import cli, engine, open_dataset
 from vltr_train.data.frame_store import FrameStore
+from vltr_train.data.synth_signal import SyntheticSignal
 from vltr_train.methods import all_methods
 from vltr_train.runs.run_folder import RunFolder
+from vltr_train.setting_notes import setting_notes
 
 OK, BAD_DATA, BAD_USAGE = 0, 1, 2
 WORDS = [f"{key}={value}" for key, value in (SETTINGS | {"epochs": 1}).items() if key != "seed"]
@@ -528,6 +531,16 @@ def test_methods_are_listed_with_their_papers(fine):
     assert lines[-1] == f"tables of papers: {', '.join(sorted(tables))}"
 
 
+def test_synth_has_an_option_for_each_field_of_the_signal_with_its_default(fine):
+    found = cli._parser(["synth"]).parse_args(["synth", "folder"])
+    assert SyntheticSignal(**{entry.name: getattr(found, entry.name) for entry in fields(SyntheticSignal)}) == (
+        SyntheticSignal()
+    )
+    text = " ".join(fine("synth", "--help").split())
+    for shown in ("(default: 2.5)", "(default: 0.03,0.2)", "(default: 0.6)", "(default: one burst holds them all)"):
+        assert shown in text
+
+
 def test_methods_of_another_folder_are_listed(fine, tmp_path, monkeypatch):
     """Their presets are those of their class, of which no paper's file knows."""
     monkeypatch.setattr(vltr_train.methods, "__path__", [*vltr_train.methods.__path__, str(tmp_path)])
@@ -551,7 +564,10 @@ def test_a_method_says_its_settings_and_presets(fine, name):
         assert line.endswith(f"; {', '.join(row.tables)}")
     config = all_methods()[name].Config()
     for setting in (f"lr={config.lr}", f"batch_size={config.batch_size}", "lr_decay=0.1", "seed=2021"):
-        assert f"\n  {setting}\n" in out
+        assert f"\n  {setting} (a " in out
+    for note in setting_notes(type(config)):
+        assert f"\n  {note.name}=" in out
+        assert f" ({note.type})\n" in out
 
 
 def test_settings_that_methods_prints_can_be_given(fine, monkeypatch, tiny_folder):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import graphlib
+import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import vltr_train
@@ -137,6 +141,28 @@ print(code, *sorted({"torch", "pandas"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", program, *line.split()], capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines()[-1] == str(code)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_in_docstrings_run(module):
+    pytest.importorskip("torch")
+    loaded = importlib.import_module(f"vltr_train.{module}")
+    assert doctest.testmod(loaded, extraglobs={"np": np}, raise_on_error=False).failed == 0
+
+
+@pytest.mark.parametrize("module", ["losses", "samplers", "aggregators"])
+def test_public_names_that_need_no_engine_have_examples(module):
+    pytest.importorskip("torch")
+    loaded = importlib.import_module(f"vltr_train.{module}")
+    shown = {"Aggregator", "Draw", "Sampler"}  # a base class, a result and a protocol
+    for name in loaded.__all__:
+        thing = getattr(loaded, name)
+        if not callable(thing) or name in shown or isinstance(thing, (dict, tuple)) or name == "Labels":
+            continue
+        docstrings = [inspect.getdoc(thing) or ""]
+        if isinstance(thing, type):
+            docstrings += [inspect.getdoc(member) or "" for key, member in vars(thing).items() if key[0] != "_"]
+        assert any(">>>" in text for text in docstrings), name
 
 
 def test_the_package_says_its_names():

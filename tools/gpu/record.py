@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from _lib.machine import write_whole
+
 from gpu.commands import CUT_SHORT, FAILED, NOT_RUN, UNAVAILABLE
 from gpu.machine import Machine
 
@@ -67,7 +69,6 @@ class Record:
         stages = [asdict(self.entries[name]) for name in self.order if name in self.entries]
         data = json.dumps({"machine": facts, "stages": stages}, indent=1) + "\n"
         for folder in self.folders:
-            folder.mkdir(parents=True, exist_ok=True)
             write_whole(folder / f"{self.machine.stem}.json", data)
             write_whole(folder / f"{self.machine.stem}.md", self.markdown())
 
@@ -95,9 +96,3 @@ class Record:
             if entry.detail.strip():
                 parts.append(f"# {entry.title}\n\n{entry.detail.strip()}\n")
         return "\n".join(parts)
-
-
-def write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text)
-    partial.replace(path)

@@ -239,21 +239,27 @@ def add_legend(ax: Axes, handles: Sequence[Any], names: Sequence[str], **how: An
         text.set(text=name, **PLAIN)
 
 
-def add_legend_above(ax: Axes, handles: Sequence[Any], names: Sequence[str], most: int = 4) -> None:
-    """Add a legend above the axes. Rows have at most ``most`` entries, and fewer if these are long."""
+def add_legend_above(
+    ax: Axes, handles: Sequence[Any], names: Sequence[str], most: int = 4, width: float = WIDTH
+) -> None:
+    """Add a legend above the axes. Rows have at most ``most`` entries, and fewer if these are long.
+
+    width: inches of the figure, if the axes are as wide as it.
+    """
     if handles:
-        columns = next(number for number in range(min(most, len(names)), 0, -1) if number == 1 or _fits(names, number))
+        numbers = range(min(most, len(names)), 0, -1)
+        columns = next(number for number in numbers if number == 1 or _fits(names, number, width))
         place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": columns, "borderaxespad": 0.1}
         add_legend(ax, handles, names, **place)
 
 
-def _fits(names: Sequence[str], columns: int) -> bool:
+def _fits(names: Sequence[str], columns: int, width: float) -> bool:
     """Whether a legend of so many columns, which are filled one after the other, is narrow enough for a figure."""
     rows = np.array_split(np.array(list(map(display_width, names))), columns)
-    return sum(int(max(row)) + _HANDLE for row in rows) <= _LEGEND
+    return sum(int(max(row)) + _HANDLE for row in rows) <= _LEGEND * width / WIDTH
 
 
-_HANDLE, _LEGEND = 6, 62  # characters: the width of a handle with its gaps, and that of a figure
+_HANDLE, _LEGEND = 6, 62  # characters: the width of a handle with its gaps, and that of a figure of one column
 
 
 # Groups

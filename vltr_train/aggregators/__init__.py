@@ -2,18 +2,23 @@
 
 Each takes features (B, T, D) of the dtype of the weights (or of any float dtype under autocast), and an optional mask
 (B, T) of bool that is True for frames to keep. It returns (B, out_dim). Masked frames must still be finite numbers.
+
+Features and masks are tensors, arrays of numpy or another library, or lists. An array is read without a copy. Results
+are tensors. Gradients flow to tensors alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vltr_eval._base.arguments import nearest_hint
 from vltr_train.aggregators.attention import MSA, PSA, Attentive
-from vltr_train.aggregators.base import Aggregator, Mean, NonLinear
+from vltr_train.aggregators.base import Aggregator, Mean, NonLinear, check_clips
 from vltr_train.aggregators.vlad import NetVLAD, NeXtVLAD
 
 __all__ = [
@@ -61,10 +66,25 @@ def make_aggregator(name: str, dim: int, *, dropout: float | None = None, cluste
     Returns:
         The aggregator, with weights of torch's present seed.
 
+    Raises:
+        ValueError: The name is unknown, a number is outside its range, or the aggregator has no clusters.
+
     Example:
         >>> make_aggregator("netvlad", 16, clusters=4).out_dim
         1024
+        >>> make_aggregator("mean", 2).eval()([[[1.0, 2.0], [3.0, 6.0]]])
+        tensor([[2., 4.]])
     """
+    if not isinstance(name, str) or name not in AGGREGATORS:
+        hint = nearest_hint(name, AGGREGATORS) if isinstance(name, str) else ""
+        raise ValueError(f"name: expected one of {', '.join(AGGREGATORS)}, got {name!r}{hint}")
+    if dim < 1:
+        raise ValueError(f"dim: expected at least 1, got {dim}")
+    if dropout is not None and not 0 <= dropout < 1:
+        raise ValueError(f"dropout: expected from 0 to below 1 or None, got {dropout}")
+    if clusters is not None and (clusters < 1 or name not in CLUSTERED):
+        allowed = "at least 1 or None" if name in CLUSTERED else f"None for {name}, which has no clusters"
+        raise ValueError(f"clusters: expected {allowed}, got {clusters}")
     options = {"dropout": dropout, "clusters": clusters}
     return AGGREGATORS[name](dim, **{key: value for key, value in options.items() if value is not None})
 
@@ -119,7 +139,7 @@ class VideoClassifier(nn.Module):
         with torch.autocast(projected.device.type, enabled=False):
             return self.classifier(projected.float())
 
-    def forward(self, features: Tensor, mask: Tensor | None = None, *, embedded: bool = False) -> Tensor:
+    def forward(self, features: Any, mask: Any = None, *, embedded: bool = False) -> Tensor:
         """Classify clips.
 
         Args:
@@ -129,5 +149,10 @@ class VideoClassifier(nn.Module):
 
         Returns:
             (B, C) float32, the logits.
+
+        Raises:
+            ValueError: An argument has another shape.
+            TypeError: The mask is not bool, or the features are no numbers.
         """
+        features, mask = check_clips(features, mask)
         return self.classify(self.aggregator.pool(features if embedded else self.embed(features), mask))

@@ -26,6 +26,10 @@ class PSA(Aggregator):
 
     Source:
         MOVE, arXiv 2211.13471.
+
+    Example:
+        >>> PSA(4)(torch.zeros(2, 6, 4)).shape
+        torch.Size([2, 4])
     """
 
     def __init__(self, dim: int, dropout: float = 0.1, *, heads: int = 4) -> None:
@@ -95,6 +99,10 @@ class MSA(PSA):
 
     Source:
         MOVE, arXiv 2211.13471, Table 5.
+
+    Example:
+        >>> MSA(4)(torch.zeros(2, 6, 4)).shape
+        torch.Size([2, 4])
     """
 
     def __init__(self, dim: int, dropout: float = 0.5, *, attention_dropout: float = 0.1, heads: int = 4) -> None:
@@ -135,6 +143,10 @@ class Attentive(Aggregator):
 
     Source:
         MOVE, arXiv 2211.13471.
+
+    Example:
+        >>> Attentive(4, clusters=2, hidden=8)(torch.zeros(2, 6, 4)).shape
+        torch.Size([2, 8])
     """
 
     psa: PSA | None

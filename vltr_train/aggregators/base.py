@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from vltr_train.ops.dropout import Dropout
+from vltr_train.ops.tensors import as_tensor
 
-__all__ = ["Aggregator", "Mean", "NonLinear", "masked_mean"]
+__all__ = ["Aggregator", "Mean", "NonLinear", "check_clips", "masked_mean"]
 
 
 class Aggregator(nn.Module):
@@ -54,8 +57,44 @@ class Aggregator(nn.Module):
         """Return the modules that `project` runs; the papers count them as part of the classifier."""
         return ()
 
-    def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, features: Any, mask: Any = None) -> Tensor:
+        """Pool clips.
+
+        Args:
+            features: (B, T, D) floats.
+            mask: (B, T) bool, True for frames to keep; None for all.
+
+        Returns:
+            (B, out_dim).
+
+        Raises:
+            ValueError: An argument has another shape.
+            TypeError: The mask is not bool, or the features are no numbers.
+        """
+        features, mask = check_clips(features, mask)
         return self.project(self.pool(self.embed(features), mask))
+
+
+def check_clips(features: Any, mask: Any) -> tuple[Tensor, Tensor | None]:
+    """Return features (B, T, D) and a mask (B, T) as tensors.
+
+    Raises:
+        ValueError: An argument has another shape.
+        TypeError: The mask is not bool, or the features are no floats.
+    """
+    features = as_tensor("features", features)
+    if features.dim() != 3 or not features.shape[1]:
+        raise ValueError(f"features: expected shape (B, T, D) with frames, got {tuple(features.shape)}")
+    if not features.is_floating_point():
+        raise TypeError(f"features: expected floats, got {str(features.dtype).removeprefix('torch.')}")
+    if mask is None:
+        return features, None
+    mask = as_tensor("mask", mask)
+    if mask.dtype != torch.bool:
+        raise TypeError(f"mask: expected bool, got {str(mask.dtype).removeprefix('torch.')}")
+    if mask.shape != features.shape[:2]:
+        raise ValueError(f"mask: expected shape {tuple(features.shape[:2])} as features, got {tuple(mask.shape)}")
+    return features, mask
 
 
 def masked_mean(frames: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -84,6 +123,10 @@ class Mean(Aggregator):
     Args:
         dim: D, which is ``out_dim`` too.
         dropout: The dropout of the mean.
+
+    Example:
+        >>> Mean(2).eval()([[[1.0, 2.0], [3.0, 6.0]]], mask=[[True, False]])
+        tensor([[1., 2.]])
     """
 
     def __init__(self, dim: int, dropout: float = 0.5) -> None:
@@ -107,6 +150,10 @@ class NonLinear(Aggregator):
 
     Source:
         arXiv 2105.02668, Table 1.
+
+    Example:
+        >>> NonLinear(4)(torch.zeros(2, 6, 4)).shape
+        torch.Size([2, 4])
     """
 
     def __init__(self, dim: int, dropout: float = 0.5) -> None:

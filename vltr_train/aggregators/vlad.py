@@ -31,6 +31,10 @@ class NetVLAD(Aggregator):
 
     Source:
         Arandjelovic et al., CVPR 2016; 17Skye17/VideoLT.
+
+    Example:
+        >>> NetVLAD(4, clusters=2, hidden=8)(torch.zeros(2, 6, 4)).shape
+        torch.Size([2, 8])
     """
 
     def __init__(
@@ -118,6 +122,10 @@ class NeXtVLAD(Aggregator):
 
     Source:
         Lin, Xiao and Fan, arXiv 1811.05014.
+
+    Example:
+        >>> NeXtVLAD(4, clusters=2, hidden=8)(torch.zeros(2, 6, 4)).shape
+        torch.Size([2, 8])
     """
 
     # DIFFERS: the published code is TensorFlow; initial weights and batch statistics are those of torch's layers here.

@@ -42,7 +42,7 @@ def all_methods() -> dict[str, type[Method]]:
 
     Example:
         >>> list(all_methods())[:3]
-        ['ava_two_stage', 'bce', 'cb_loss']
+        ['asl', 'ava_two_stage', 'balanced_softmax']
     """
     return {name: _load(name) for name in all_names()}
 

@@ -67,4 +67,4 @@ class ASL(Method):
             focus_gradient=config.focus_gradient,
             reduction="none",
         )
-        return found.sum(1).mean() if config.over_classes == "sum" else found.mean()
+        return losses.mean_over_batch(found, config.over_classes)

@@ -59,7 +59,8 @@ class AVATwoStageConfig(TrainConfig):
     stage2_balance: bool = True  # whether the second stage draws videos by class
     classifier_epochs: int = 1  # of the second stage
     # DIFFERS: the paper duplicates the videos of tail classes until all classes have about as many. An epoch of that
-    # set has about C n_max labels (duplicated). Here videos are drawn by class, as many as there are (videos).
+    # set has about C n_max labels, and so C n_max / (mean labels of a video) videos (duplicated). Here videos are drawn
+    # by class, as many as there are (videos).
     classifier_videos: str = field(default="videos", metadata={"choices": ("videos", "duplicated")})
     classifier_batch_size: int = 1000  # of the second stage
     # DIFFERS: the paper has 1e-3 to 1e-4 and no clipping (protocol=official). With these, the 180 steps of an epoch of
@@ -164,7 +165,8 @@ class AVATwoStage(Method):
     def _epochs_of_duplicated(self) -> int:
         """The epochs that draw as many videos as the set in which each class has the videos of the most frequent one.
 
-        Each has the same mean number of labels, so their ratio is that of labels.
+        That set has C n_max labels, and the videos as they come have sum n. Both have the same mean number of labels a
+        video, so the ratio of labels is that of videos.
         """
         counts = self.task.train_counts[self.task.train_counts > 0]
         return max(1, round(len(counts) * int(counts.max()) / int(counts.sum())))
@@ -204,8 +206,8 @@ class AVATwoStage(Method):
     def forward(self, batch: Batch) -> Tensor:
         entropies = losses.bce(self.model(batch.features), batch.targets, reduction="none")
         if self._stage == "judge":
-            return entropies.mean()
+            return losses.mean_over_batch(entropies)
         if self._stage == "features":
             return losses.masked_sum(entropies, self.head) / self.head.sum()
         # A sum, because each class is a classifier of its own: a C-th of its gradient would not move it at these rates.
-        return entropies.sum(1).mean()
+        return losses.mean_over_batch(entropies, "sum")

@@ -64,4 +64,4 @@ class BalancedSoftmax(Method):
         if self.config.activation == "softmax":
             return losses.softmax_cross_entropy(logits, batch.targets)
         entropies = losses.bce(logits, batch.targets, reduction="none")
-        return entropies.sum(1).mean() if self.config.over_classes == "sum" else entropies.mean()
+        return losses.mean_over_batch(entropies, self.config.over_classes)
