@@ -78,9 +78,9 @@ def setting_types(config_class: type) -> dict[str, str]:
 
     Settings with ``choices`` in their metadata have these instead.
     """
-    choices = {entry.name: entry.metadata.get("choices") for entry in fields(config_class)}  # type: ignore[arg-type]
+    chosen = {entry.name: entry.metadata["choices"] for entry in fields(config_class) if "choices" in entry.metadata}
     return {
-        name: kind.expected if choices[name] is None else kind.chosen.format(", ".join(map(str, choices[name])))
+        name: kind.chosen.format(", ".join(map(str, chosen[name]))) if name in chosen else kind.expected
         for name, kind in _kinds(config_class).items()
     }
 

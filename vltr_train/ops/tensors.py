@@ -37,8 +37,9 @@ def as_tensor(name: str, values: Any) -> Tensor:
         return values
     array = borrow(name, values)
     if array.device.index is not None:
-        on_device = {} if hasattr(values, "__dlpack__") else {"device": f"cuda:{array.device.index}"}
-        return torch.as_tensor(values, **on_device) if on_device else torch.from_dlpack(values)
+        if hasattr(values, "__dlpack__"):
+            return torch.from_dlpack(values)
+        return torch.as_tensor(values, device=f"cuda:{array.device.index}")
     if not array.is_aligned or min(array.strides, default=0) < 0:
         raise ValueError(
             f"{name}: expected the strides of a tensor, got {array.strides} bytes; pass np.ascontiguousarray({name})"
