@@ -146,13 +146,15 @@ format: $(TOOLS)/.installed
 
 test-cpp: test-cpp-plain test-cpp-thread test-cpp-address
 
-test-cpp-plain: SANITIZE =
-test-cpp-thread: SANITIZE = thread
-test-cpp-address: SANITIZE = address,undefined
+SANITIZERS_plain :=
+SANITIZERS_thread := thread
+SANITIZERS_address := address,undefined
+CONFIGURE_TESTS = cmake -G Ninja -S . -B build/test-cpp-$(KIND) -DVLTR_TESTS=ON -DVLTR_CUDA=EMULATED \
+  -DVLTR_WERROR=$(WERROR) -DVLTR_SANITIZE=$(SANITIZERS_$(KIND))
+test-cpp-plain test-cpp-thread test-cpp-address: KIND = $(@:test-cpp-%=%)
 test-cpp-plain test-cpp-thread test-cpp-address: $(TOOLS)/.installed
 	@PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" && set -ex && \
-	cmake -G Ninja -S . -B build/$@ -DVLTR_TESTS=ON -DVLTR_PYTHON=OFF -DVLTR_CUDA=EMULATED -DVLTR_WERROR=$(WERROR) \
-	  -DVLTR_SANITIZE=$(SANITIZE) > build/$@.log && \
+	$(CONFIGURE_TESTS) -DVLTR_PYTHON=OFF > build/$@.log && \
 	cmake --build build/$@ && ctest --test-dir build/$@ --output-on-failure --timeout 300
 
 # Not part of CI, because it needs a cross compiler and qemu-user. The results must have the bits of every instruction set
@@ -212,26 +214,19 @@ build/wheel/.built: $(VENV)/.made $(PACKAGE)
 	@$(VENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w build/wheel .
 	@touch $@
 
-# The module comes from the objects of test-cpp-address, and the rest from the wheel.
-build/deferred/.built: build/wheel/.built $(TOOLS)/.installed $(PACKAGE) $(wildcard csrc/cuda_emulator/*)
-	@echo "building vltr with emulated kernels and AddressSanitizer (a minute after make test-cpp-address, else five) ..."
-	@rm -rf build/deferred && mkdir -p build/deferred
+# The module comes from the objects of the C++ tests, and the rest from the wheel.
+build/emulated/.built: KIND := plain
+build/deferred/.built: KIND := address
+build/emulated/.built build/deferred/.built: build/wheel/.built $(TOOLS)/.installed $(PACKAGE) $(wildcard csrc/cuda_emulator/*)
+	@echo "building vltr with emulated kernels (a minute after make test-cpp-$(KIND), else three to five) ..."
+	@rm -rf $(@D) && mkdir -p $(@D)
 	@PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" && set -e && \
-	cmake -G Ninja -S . -B build/test-cpp-address -DVLTR_TESTS=ON -DVLTR_PYTHON=ON -DVLTR_CUDA=EMULATED \
-	  -DVLTR_WERROR=$(WERROR) -DVLTR_SANITIZE=address,undefined -DPython_EXECUTABLE="$$(command -v python)" \
-	  -Dpybind11_DIR="$$(python -m pybind11 --cmakedir)" -DSKBUILD_PROJECT_VERSION="$$(ls build/wheel/*.whl | cut -d- -f2)" \
-	  > build/deferred.log && \
-	cmake --build build/test-cpp-address --target _core > build/deferred.log
-	@$(VENV)/$(PIP_INSTALL) --no-deps --target build/deferred/site $(WHEEL)
-	@cp build/test-cpp-address/_core*.so build/deferred/site/vltr_eval/_base/
-	@touch $@
-
-build/emulated/.built: $(VENV)/.made $(PACKAGE) $(wildcard csrc/cuda_emulator/*)
-	@echo "building vltr with emulated kernels (under three minutes) ..."
-	@rm -rf build/emulated && mkdir -p build/emulated
-	@VLTR_CUDA=EMULATED SKBUILD_BUILD_DIR=build/emulated/cmake $(VENV)/bin/python -m pip wheel --quiet \
-	  --disable-pip-version-check --no-deps -w build/emulated .
-	@$(VENV)/$(PIP_INSTALL) --no-deps --target build/emulated/site build/emulated/*.whl
+	$(CONFIGURE_TESTS) -DVLTR_PYTHON=ON -DPython_EXECUTABLE="$$(command -v python)" \
+	  -Dpybind11_DIR="$$(python -m pybind11 --cmakedir)" \
+	  -DSKBUILD_PROJECT_VERSION="$$(ls build/wheel/*.whl | cut -d- -f2)" > $(@D).log && \
+	cmake --build build/test-cpp-$(KIND) --target _core > $(@D).log
+	@$(VENV)/$(PIP_INSTALL) --no-deps --target $(@D)/site $(WHEEL)
+	@cp build/test-cpp-$(KIND)/_core*.so $(@D)/site/vltr_eval/_base/
 	@touch $@
 
 %/.made:
