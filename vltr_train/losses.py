@@ -252,7 +252,14 @@ def other_positives_mask(targets: Any, classes: Any) -> Tensor:
         tensor([[1., 0., 1.]])
     """
     targets = _matrix("targets", targets)
-    return (1 - targets).scatter(1, _drawn_classes(classes, targets).unsqueeze(1), 1.0)
+    drawn = _drawn_classes(classes, targets)
+    try:
+        return (1 - targets).scatter(1, drawn.unsqueeze(1), 1.0)
+    except (IndexError, RuntimeError):
+        low, high = int(drawn.min()), int(drawn.max())
+        if low >= 0 and high < targets.shape[1]:
+            raise
+        raise ValueError(f"classes: expected 0 to {targets.shape[1] - 1}, got {low} to {high}") from None
 
 
 def masked_sum(losses: Any, mask: Any) -> Tensor:
@@ -601,16 +608,13 @@ def _broadcast(name: str, values: Any, matrix: Tensor) -> Tensor:
 
 
 def _drawn_classes(classes: Any, targets: Tensor) -> Tensor:
-    """The (B,) int64 classes of rows. They are compared with the number of classes where this needs no waiting."""
+    """The (B,) int64 classes of rows. Their values are not read, because that would wait for a device."""
     found = as_tensor("classes", classes)
     if found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
         raise TypeError(f"classes: expected integers, got {_dtype(found)}")
     if found.shape != targets.shape[:1]:
         raise ValueError(f"classes: expected shape ({len(targets)},), one a row, got {_text(found)}")
-    found = _checked_device("classes", found, targets, "targets").long()
-    if found.device.type == "cpu" and len(found) and not 0 <= int(found.min()) <= int(found.max()) < targets.shape[1]:
-        raise ValueError(f"classes: expected 0 to {targets.shape[1] - 1}, got {int(found.min())} to {int(found.max())}")
-    return found
+    return _checked_device("classes", found, targets, "targets").long()
 
 
 def _numbers(name: str, values: Any, dtype: torch.dtype) -> Tensor:
