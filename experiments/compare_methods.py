@@ -2,7 +2,7 @@
 
     make compare                                            # finished runs stay in build/compare
     python experiments/compare_methods.py --work DIR --out  # the same, kept in DIR
-    python experiments/compare_methods.py --work DIR --only main,motion
+    python experiments/compare_methods.py --work DIR --only main,strokes
     python experiments/compare_methods.py --work DIR --quick  # seconds: shows that everything runs
 
 The learning rate of each row is chosen by validation on a data set of its own. Then each row trains on the data of five
@@ -43,6 +43,8 @@ VARIANT_ROWS = (
     plan.Row("Agg BCE", "bce", plan.AGG),
     plan.Row("NetVLAD BCE", "bce", {"aggregator": "netvlad"}),
 )
+VARIANTS = "variants"
+NAMES = (*plan.COMPARISONS, VARIANTS)
 HEADINGS = ("All", "Head", "Medium", "Tail", "Acc@1", "Acc@5", "exact SAP")
 
 
@@ -203,7 +205,8 @@ def report(results: Mapping[str, Results], variants: str) -> str:
     ]
     for name, one in results.items():
         parts += section(name, one)
-    parts += ["## One change of the data at a time", "", VARIANTS_NOTE.format(main=main), variants]
+    if variants:
+        parts += ["## One change of the data at a time", "", VARIANTS_NOTE.format(main=main), variants]
     return "\n".join(parts)
 
 
@@ -275,7 +278,7 @@ One run of 30 epochs at the rate .003 on the data of the tuning seed for each ce
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of the sets and runs; finished ones are kept")
-    parser.add_argument("--only", default=",".join(plan.COMPARISONS), help=f"of {','.join(plan.COMPARISONS)}")
+    parser.add_argument("--only", default=",".join(NAMES), help=f"of {','.join(NAMES)}")
     parser.add_argument("--quick", action="store_true", help="tiny sets and two epochs: shows that everything runs")
     parser.add_argument("--jobs", type=int, default=num_cpus(), help="parallel runs, each on one thread")
     parser.add_argument(
@@ -284,8 +287,8 @@ def main() -> None:
     args = parser.parse_args()
     names = args.only.split(",")
     for name in names:
-        if name not in plan.COMPARISONS:
-            parser.error(f"argument --only: expected names among {', '.join(plan.COMPARISONS)}, got {name!r}")
+        if name not in NAMES:
+            parser.error(f"argument --only: expected names among {', '.join(NAMES)}, got {name!r}")
     os.environ.update(dict.fromkeys(("VLTR_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))  # for each run
     text, lines = compare(args.work, names, args.jobs, is_quick=args.quick)
     sys.stdout.write(text)
@@ -296,8 +299,8 @@ def main() -> None:
 
 def compare(work: Path, names: Sequence[str], jobs: int, *, is_quick: bool = False) -> tuple[str, str]:
     """Train what is not finished; return the report and a table of all runs."""
-    chosen = {name: plan.COMPARISONS[name] for name in names}
-    variants = variant_comparisons()
+    chosen = {name: plan.COMPARISONS[name] for name in names if name != VARIANTS}
+    variants = variant_comparisons() if VARIANTS in names else {}
     if is_quick:
         chosen = {name: comparison.smaller() for name, comparison in chosen.items()}
         variants = {name: variants[name].smaller() for name in list(variants)[:2]}
@@ -308,7 +311,7 @@ def compare(work: Path, names: Sequence[str], jobs: int, *, is_quick: bool = Fal
     for name, comparison in variants.items():
         run_comparison(work / _folder_name(name), comparison, jobs)
     results = {name: Results(work / name, comparison) for name, comparison in chosen.items()}
-    return report(results, variants_table(work, variants)), runs_csv(results)
+    return report(results, variants_table(work, variants) if variants else ""), runs_csv(results)
 
 
 if __name__ == "__main__":

@@ -233,7 +233,8 @@ COMPARISONS = {
         _pen_strokes,
         60,
         SHORT,
-        NONLINEAR + tuple(replace(row, epochs=30) for row in AGGREGATED),
+        # The nonlinear baseline underfits here (training minus test mAP .06), so its regularisers are not to be judged.
+        (NONLINEAR[0], *(replace(row, epochs=30) for row in AGGREGATED)),
         overlap=0.25 / 0.6,
     ),
 }
@@ -279,18 +280,20 @@ REGULARISER = ("overfits",)
 VIEWS = ("overfits", "aggregators", "views")
 
 
-def _framestack(data: str) -> tuple[Claim, ...]:
-    return (
-        Claim("FrameStack with its focal loss is above BCE", data, "FrameStack-FL", "BCE", "All", REGULARISER),
-        Claim("and in the tail", data, "FrameStack-FL", "BCE", "Tail", REGULARISER),
-        Claim("mixing alone, both with focal loss", data, "FrameStack-FL", "focal", "All", REGULARISER),
-        Claim("and in the tail", data, "FrameStack-FL", "focal", "Tail", REGULARISER),
-        Claim("mixing alone, both with BCE", data, "FrameStack-BCE", "BCE", "All", REGULARISER),
-        Claim("and in the tail", data, "FrameStack-BCE", "BCE", "Tail", REGULARISER),
-        Claim("it is above mixup", data, "FrameStack-FL", "mixup", "All", REGULARISER),
-        Claim("mixup itself is below the baseline", data, "BCE", "mixup", "All", REGULARISER),
-        Claim("over the aggregators it is above BCE", data, "Agg FrameStack-FL", "Agg BCE", "All", REGULARISER),
-    )
+FRAMESTACK = (
+    Claim("FrameStack with its focal loss is above BCE", "main", "FrameStack-FL", "BCE", "All", REGULARISER),
+    Claim("and in the tail", "main", "FrameStack-FL", "BCE", "Tail", REGULARISER),
+    Claim("mixing alone, both with focal loss", "main", "FrameStack-FL", "focal", "All", REGULARISER),
+    Claim("and in the tail", "main", "FrameStack-FL", "focal", "Tail", REGULARISER),
+    Claim("mixing alone, both with BCE", "main", "FrameStack-BCE", "BCE", "All", REGULARISER),
+    Claim("and in the tail", "main", "FrameStack-BCE", "BCE", "Tail", REGULARISER),
+    Claim("it is above mixup", "main", "FrameStack-FL", "mixup", "All", REGULARISER),
+    Claim("mixup itself is below the baseline", "main", "BCE", "mixup", "All", REGULARISER),
+)
+
+
+def _framestack_of_aggregators(data: str) -> Claim:
+    return Claim("over the aggregators it is above BCE", data, "Agg FrameStack-FL", "Agg BCE", "All", REGULARISER)
 
 
 def _move(data: str) -> tuple[Claim, ...]:
@@ -312,7 +315,7 @@ AVA_STAGE1 = ("ava_two_stage:i3d-ava", "ava_two_stage:i3d-ava-stage1-all")
 AVA_BALANCING = ("bce:i3d-ava", "cbs:i3d-ava")
 
 CLAIMS: dict[str, tuple[Claim, ...]] = {
-    "FrameStack (VideoLT)": _framestack("main") + _framestack("strokes"),
+    "FrameStack (VideoLT)": (*FRAMESTACK, *map(_framestack_of_aggregators, ("main", "strokes"))),
     "MOVE": _move("main") + _move("strokes"),
     "MEID": (
         Claim("two experts on ordered frames lift the baseline", "motion", "MEID", "BCE"),

@@ -124,7 +124,7 @@ def test_a_small_test_runs_whole_and_is_taken_up_again(tmp_path, monkeypatch, ca
     monkeypatch.setattr(plan, "CLAIMS", {"MOVE": (claim,)})
     monkeypatch.setattr(plan, "VARIANTS", {"the default": {}})
     monkeypatch.setattr(compare, "VARIANT_ROWS", (*rows, plan.Row("NetVLAD BCE", "bce", {"aggregator": "netvlad"})))
-    text, lines = compare.compare(tmp_path, ["main"], 1, is_quick=True)
+    text, lines = compare.compare(tmp_path, ["main", "variants"], 1, is_quick=True)
     (line,) = (line for line in text.splitlines() if line.startswith("| MOVE"))
     assert "Agg BCE - BCE" in line
     assert "+0.174" in line  # .690 and .516, as printed
@@ -136,11 +136,11 @@ def test_a_small_test_runs_whole_and_is_taken_up_again(tmp_path, monkeypatch, ca
     assert {run["rate"] for run in chosen} == {tuned[max(tuned)]}
 
     capsys.readouterr()
-    assert results(*compare.compare(tmp_path, ["main"], 1, is_quick=True)) == results(text, lines)
+    assert results(*compare.compare(tmp_path, ["main", "variants"], 1, is_quick=True)) == results(text, lines)
     assert "/runs/" not in capsys.readouterr().err  # no run is made again
     unfinished = f"bce-lr{float(chosen[0]['rate']):g}-data{plan.SEEDS[0]}"
     (tmp_path / "main" / "runs" / unfinished / "facts.json").unlink()
-    assert results(*compare.compare(tmp_path, ["main"], 1, is_quick=True)) == results(text, lines)
+    assert results(*compare.compare(tmp_path, ["main", "variants"], 1, is_quick=True)) == results(text, lines)
     assert f"1/1: {tmp_path / 'main' / 'runs' / unfinished}" in capsys.readouterr().err
     assert np.isfinite([float(run["mAP"]) for run in chosen]).all()
 
