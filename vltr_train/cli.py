@@ -430,7 +430,10 @@ def _methods(args: argparse.Namespace) -> int:
     _tell((sys.modules[kind.__module__].__doc__ or "").strip())
     _tell("\nsettings:")
     for note in setting_notes(kind.Config):
-        _tell(f"  {note.name}={_plain(note.default)} ({note.type})")
+        default = _plain(note.default)
+        if note.default is None or isinstance(note.default, bool):
+            default = default.lower()  # as the type and the settings of the command line have it
+        _tell(f"  {note.name}={default} ({note.type})")
         for line in textwrap.wrap(note.text, 112):
             _tell(f"      {line}")
     _tell("\npresets:")

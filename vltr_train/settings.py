@@ -78,11 +78,13 @@ def setting_types(config_class: type) -> dict[str, str]:
 
     Settings with ``choices`` in their metadata have these instead.
     """
-    chosen = {entry.name: entry.metadata["choices"] for entry in fields(config_class) if "choices" in entry.metadata}
-    return {
-        name: kind.chosen.format(", ".join(map(str, chosen[name]))) if name in chosen else kind.expected
-        for name, kind in _kinds(config_class).items()
-    }
+    kinds = _kinds(config_class)
+    types = {name: kind.expected for name, kind in kinds.items()}
+    for entry in fields(config_class):
+        if entry.name in kinds and (choices := entry.metadata.get("choices")) is not None:
+            form = kinds[entry.name].chosen if len(choices) > 1 else "only {}"
+            types[entry.name] = form.format(", ".join(map(str, choices)))
+    return types
 
 
 def settings_document(config: Any) -> dict[str, Any]:

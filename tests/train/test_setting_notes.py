@@ -41,6 +41,7 @@ class Parent(TrainConfig):
     rate: float | None = None
     steps: tuple[int, ...] = (1, 2)
     is_deep: bool = False
+    only: str = field(default="a", metadata={"choices": ("a",)})
     title: str = ""
 
 
@@ -76,6 +77,7 @@ def test_docstrings_and_comments_are_joined():
         ("rate", "a number or none"),
         ("steps", "values with commas between, each a whole number"),
         ("is_deep", "true or false"),
+        ("only", "only a"),
         ("title", "text"),
         ("lr", "a number"),
         ("precision", "one of float32, bfloat16, float16"),

@@ -565,6 +565,8 @@ def test_a_method_says_its_settings_and_presets(fine, name):
     config = all_methods()[name].Config()
     for setting in (f"lr={config.lr}", f"batch_size={config.batch_size}", "lr_decay=0.1", "seed=2021"):
         assert f"\n  {setting} (a " in out
+    assert "\n  compile=false (true or false)\n" in out
+    assert "\n  dropout=None" not in out
     for note in setting_notes(type(config)):
         assert f"\n  {note.name}=" in out
         assert f" ({note.type})\n" in out

@@ -1,4 +1,4 @@
-"""Gradients of torch through the core's linear maps. The only module here that imports torch."""
+"""Gradients of torch through the core's linear maps."""
 
 from __future__ import annotations
 
