@@ -74,6 +74,7 @@ class Comparison:
         seeds: The data seeds that decide.
         overlap: See `verdicts.Difference`.
         priors: The rows to evaluate under other class distributions too.
+        left_out: Rows that are not trained, because a look at the baseline showed that no claim about them is testable.
     """
 
     title: str
@@ -85,9 +86,10 @@ class Comparison:
     seeds: tuple[int, ...] = SEEDS
     overlap: float = 0.0
     priors: tuple[str, ...] = ()
+    left_out: tuple[Row, ...] = ()
 
     def row(self, name: str) -> Row:
-        return next(row for row in self.rows if row.name == name)
+        return next(row for row in self.rows + self.left_out if row.name == name)
 
     def config_settings(self, row: Row, rate: float) -> dict[str, Any]:
         """Return all settings of a run."""
@@ -233,9 +235,9 @@ COMPARISONS = {
         _pen_strokes,
         60,
         SHORT,
-        # The nonlinear baseline underfits here (training minus test mAP .06), so its regularisers are not to be judged.
         (NONLINEAR[0], *(replace(row, epochs=30) for row in AGGREGATED)),
         overlap=0.25 / 0.6,
+        left_out=NONLINEAR[1:],  # the nonlinear baseline underfits: training minus test mAP was .06 on the tuning seed
     ),
 }
 
@@ -260,12 +262,17 @@ class Claim:
     as_printed: tuple[str, str] | None = None
 
     @property
+    def baseline(self) -> str:
+        """The row of which `needs` asks whether it overfits: plain BCE over the same aggregator."""
+        return "Agg BCE" if "Agg BCE" in (self.one, self.other) or self.needs == VIEWS else "BCE"
+
+    @property
     def printed(self) -> float | None:
-        """The difference in the paper."""
+        """The difference in the paper; None for two rows of one preset."""
         rows = COMPARISONS[self.data]
-        specs = self.as_printed or tuple(rows.row(name).spec for name in (self.one, self.other))
+        specs = self.as_printed or (rows.row(self.one).spec, rows.row(self.other).spec)
         one, other = (printed(spec, self.metric) for spec in specs)
-        return None if one is None or other is None else one - other
+        return None if specs[0] == specs[1] or one is None or other is None else one - other
 
 
 def printed(spec: str, metric: str) -> float | None:
@@ -280,20 +287,18 @@ REGULARISER = ("overfits",)
 VIEWS = ("overfits", "aggregators", "views")
 
 
-FRAMESTACK = (
-    Claim("FrameStack with its focal loss is above BCE", "main", "FrameStack-FL", "BCE", "All", REGULARISER),
-    Claim("and in the tail", "main", "FrameStack-FL", "BCE", "Tail", REGULARISER),
-    Claim("mixing alone, both with focal loss", "main", "FrameStack-FL", "focal", "All", REGULARISER),
-    Claim("and in the tail", "main", "FrameStack-FL", "focal", "Tail", REGULARISER),
-    Claim("mixing alone, both with BCE", "main", "FrameStack-BCE", "BCE", "All", REGULARISER),
-    Claim("and in the tail", "main", "FrameStack-BCE", "BCE", "Tail", REGULARISER),
-    Claim("it is above mixup", "main", "FrameStack-FL", "mixup", "All", REGULARISER),
-    Claim("mixup itself is below the baseline", "main", "BCE", "mixup", "All", REGULARISER),
-)
-
-
-def _framestack_of_aggregators(data: str) -> Claim:
-    return Claim("over the aggregators it is above BCE", data, "Agg FrameStack-FL", "Agg BCE", "All", REGULARISER)
+def _framestack(data: str) -> tuple[Claim, ...]:
+    return (
+        Claim("FrameStack with its focal loss is above BCE", data, "FrameStack-FL", "BCE", "All", REGULARISER),
+        Claim("and in the tail", data, "FrameStack-FL", "BCE", "Tail", REGULARISER),
+        Claim("mixing alone, both with focal loss", data, "FrameStack-FL", "focal", "All", REGULARISER),
+        Claim("and in the tail", data, "FrameStack-FL", "focal", "Tail", REGULARISER),
+        Claim("mixing alone, both with BCE", data, "FrameStack-BCE", "BCE", "All", REGULARISER),
+        Claim("and in the tail", data, "FrameStack-BCE", "BCE", "Tail", REGULARISER),
+        Claim("it is above mixup", data, "FrameStack-FL", "mixup", "All", REGULARISER),
+        Claim("mixup itself is below the baseline", data, "BCE", "mixup", "All", REGULARISER),
+        Claim("over the aggregators it is above BCE", data, "Agg FrameStack-FL", "Agg BCE", "All", REGULARISER),
+    )
 
 
 def _move(data: str) -> tuple[Claim, ...]:
@@ -315,7 +320,7 @@ AVA_STAGE1 = ("ava_two_stage:i3d-ava", "ava_two_stage:i3d-ava-stage1-all")
 AVA_BALANCING = ("bce:i3d-ava", "cbs:i3d-ava")
 
 CLAIMS: dict[str, tuple[Claim, ...]] = {
-    "FrameStack (VideoLT)": (*FRAMESTACK, *map(_framestack_of_aggregators, ("main", "strokes"))),
+    "FrameStack (VideoLT)": _framestack("main") + _framestack("strokes"),
     "MOVE": _move("main") + _move("strokes"),
     "MEID": (
         Claim("two experts on ordered frames lift the baseline", "motion", "MEID", "BCE"),

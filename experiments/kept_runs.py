@@ -6,6 +6,7 @@ Each run folder has the files of `vltr-train fit` and facts.json: training mAP, 
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 import time
@@ -147,7 +148,7 @@ def view_precision(method: Any, data: Dataset) -> dict[str, float]:
         for number, batch in enumerate(loader.epoch(0)):
             frames = method.model.embed(batch.features)
             masks = dynamic_frame_masks(batch.targets, bounds, length, epoch=number)
-            views = aggregator.views(frames, masks[:, :2], masks[:, 2], masks[:, 3:])
+            views = aggregator.views(frames, masks[:, :2], masks[:, :2], masks[:, 3:])  # keys as `psa_key_mask=view`
             logits["view_mAP"].append(method.model.classify(views[:, 0]))
             logits["whole_mAP"].append(method.predict(batch.features))
     labels = data.test.labels.multi_hot(dtype=np.uint8)
@@ -196,20 +197,29 @@ class Results:
         self._metrics: dict[Path, dict[str, float]] = {}
 
     def values(self, row: str, heading: str) -> np.ndarray:
-        """Return a metric on the data of each seed. The heading "Tail, inverse" names a class distribution too."""
+        """Return a metric on the data of each seed, NaN of a run that diverged.
+
+        The heading "Tail, inverse" names a class distribution too.
+        """
         heading, _, prior = heading.partition(", ")
         name = f"{prior}/{PRINTABLE[heading]}" if prior else PRINTABLE[heading]
-        return np.array([self._metrics_of(run)[name] for run in self.runs[row]])
+        return np.array([self._metrics_of(run)[name] if run.facts else math.nan for run in self.runs[row]])
 
     def difference(self, one: str, other: str, heading: str) -> Difference:
         """Return the difference of two rows. A mean under another class distribution has no error by rows."""
         by_seed = self.values(one, heading) - self.values(other, heading)
-        errors = None if ", " in heading else tuple(self._row_error(*runs, heading) for runs in self._pairs(one, other))
+        has_errors = ", " not in heading and bool(np.isfinite(by_seed).all())
+        errors = tuple(self._row_error(*runs, heading) for runs in self._pairs(one, other)) if has_errors else None
         return Difference(tuple(map(float, by_seed)), errors, self.comparison.overlap)
 
-    def facts(self, one: str, other: str) -> dict[str, float]:
-        """Return the facts that decide whether a claim about two rows is testable, as means over the seeds."""
-        found = {"plateau": max(self.plateau(one), self.plateau(other)), "overfits": self.gap(other)}
+    def facts(self, names: Sequence[str], baseline: str) -> dict[str, float]:
+        """Return the facts that decide whether a claim is testable, as means over the seeds.
+
+        Args:
+            names: The rows of the claim.
+            baseline: The row that a regulariser needs to overfit.
+        """
+        found = {"plateau": max(map(self.plateau, names)), "overfits": self.gap(baseline)}
         if {"Agg BCE", "BCE"} <= set(self.runs):
             found["aggregators"] = float((self.values("Agg BCE", "All") - self.values("BCE", "All")).mean())
             found["views"] = self.mean_fact("Agg BCE", "view_mAP") / self.mean_fact("Agg BCE", "whole_mAP")
@@ -223,7 +233,7 @@ class Results:
         return self.mean_fact(row, "train_mAP") - float(self.values(row, "All").mean())
 
     def mean_fact(self, row: str, name: str) -> float:
-        return float(np.mean([run.facts[name] for run in self.runs[row]]))
+        return float(np.mean([run.facts.get(name, math.nan) for run in self.runs[row]]))
 
     def _pairs(self, one: str, other: str) -> Iterable[tuple[KeptRun, KeptRun]]:
         return zip(self.runs[one], self.runs[other], strict=True)

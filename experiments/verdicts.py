@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
-from statistics import fmean, stdev
+from math import isfinite, sqrt
+from statistics import fmean
+
+import numpy as np
 
 from vltr_eval.intervals import t_quantile
 
@@ -68,7 +70,7 @@ class Difference:
     @property
     def error(self) -> float:
         """The standard error of the mean over the seeds, with everything that differs between them."""
-        return stdev(self.by_seed) * self._factor
+        return float(np.std(self.by_seed, ddof=1)) * self._factor
 
     @property
     def row_error(self) -> float | None:
@@ -96,6 +98,8 @@ class Difference:
 
 def verdict(difference: Difference, missing: Sequence[str]) -> str:
     """Return the verdict on the claim that a difference is positive, with the preconditions that are not met."""
+    if not isfinite(difference.mean):
+        return "not testable: a training diverged"
     if missing:
         return f"not testable on this data ({', '.join(missing)})"
     if abs(difference.mean) <= difference.half_width:

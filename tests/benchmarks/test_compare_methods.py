@@ -23,7 +23,9 @@ def test_every_claim_is_of_rows_that_are_trained():
     claims = [claim for of_paper in plan.CLAIMS.values() for claim in of_paper]
     for claim in claims:
         comparison = plan.COMPARISONS[claim.data]
-        assert {claim.one, claim.other} <= {row.name for row in comparison.rows}
+        trained = {row.name for row in comparison.rows}
+        assert {claim.one, claim.other} <= trained | {row.name for row in comparison.left_out}
+        assert claim.baseline in trained
         heading, _, prior = claim.metric.partition(", ")
         assert heading in compare.PRINTABLE
         assert prior in ("", *plan.PRIORS)
@@ -47,6 +49,16 @@ def test_printed_differences_are_those_of_the_papers():
     }.items():
         assert claims[key].printed == pytest.approx(printed)
     assert claims["main", "MEDC", "BCE", "All, inverse"].printed is None
+    assert claims["main", "MOVE", "MOVE as coded", "All"].printed is None  # two rows of one preset
+    assert claims["motion", "MEID", "MEID without motion", "All"].printed is None
+
+
+def test_regularisers_are_judged_by_the_baseline_of_their_aggregator():
+    baselines = {(claim.one, claim.other): claim.baseline for claim in plan.CLAIMS["MOVE"] if claim.needs}
+    assert set(baselines.values()) == {"Agg BCE"}
+    framestack = {(claim.one, claim.other): claim.baseline for claim in plan.CLAIMS["FrameStack (VideoLT)"]}
+    assert framestack["BCE", "mixup"] == framestack["FrameStack-FL", "focal"] == "BCE"
+    assert framestack["Agg FrameStack-FL", "Agg BCE"] == "Agg BCE"
 
 
 def test_the_command_of_the_docs_makes_the_main_set():
@@ -75,6 +87,10 @@ def test_seeds_of_tuning_decide_nothing():
 def test_verdicts_are_those_of_the_seeds(by_seed, found):
     assert verdict(Difference(by_seed), []) == found
     assert verdict(Difference(by_seed), ["views"]) == "not testable on this data (views)"
+
+
+def test_a_training_that_diverged_decides_nothing():
+    assert verdict(Difference((0.02, math.nan, 0.025)), []) == "not testable: a training diverged"
 
 
 def test_an_interval_is_that_of_student_over_the_seeds():
@@ -118,16 +134,20 @@ def results(text, lines):
 
 def test_a_small_test_runs_whole_and_is_taken_up_again(tmp_path, monkeypatch, capsys):
     rows = (plan.Row("BCE", "bce:r101"), plan.Row("Agg BCE", "bce:r101-agg", plan.AGG))
-    small = replace(plan.COMPARISONS["main"], rows=rows, priors=("BCE",))
+    small = replace(plan.COMPARISONS["main"], rows=rows, priors=("BCE",), left_out=(plan.Row("mixup", "mixup:r101"),))
     claim = plan.Claim("the aggregators lift the baseline", "main", "Agg BCE", "BCE", "All", ("overfits", "views"))
     monkeypatch.setattr(plan, "COMPARISONS", {"main": small})
-    monkeypatch.setattr(plan, "CLAIMS", {"MOVE": (claim,)})
+    of_others = plan.Claim("mixup is below the baseline", "main", "BCE", "mixup", "All", ("overfits",))
+    monkeypatch.setattr(plan, "CLAIMS", {"MOVE": (claim,), "VideoLT": (of_others,)})
     monkeypatch.setattr(plan, "VARIANTS", {"the default": {}})
     monkeypatch.setattr(compare, "VARIANT_ROWS", (*rows, plan.Row("NetVLAD BCE", "bce", {"aggregator": "netvlad"})))
     text, lines = compare.compare(tmp_path, ["main", "variants"], 1, is_quick=True)
     (line,) = (line for line in text.splitlines() if line.startswith("| MOVE"))
     assert "Agg BCE - BCE" in line
     assert "+0.174" in line  # .690 and .516, as printed
+    (line,) = (line for line in text.splitlines() if line.startswith("| VideoLT"))
+    assert "| +0.021 | not trained |" in line  # .516 and .495, as printed
+    assert "not testable on this data (" in line
     runs = list(csv.DictReader(io.StringIO(lines)))
     assert len(runs) == 2 * (2 + 2)  # two rates on the tuning seed, two seeds
     assert {run["row"] for run in runs} == {"BCE", "Agg BCE"}
@@ -143,6 +163,11 @@ def test_a_small_test_runs_whole_and_is_taken_up_again(tmp_path, monkeypatch, ca
     assert results(*compare.compare(tmp_path, ["main", "variants"], 1, is_quick=True)) == results(text, lines)
     assert f"1/1: {tmp_path / 'main' / 'runs' / unfinished}" in capsys.readouterr().err
     assert np.isfinite([float(run["mAP"]) for run in chosen]).all()
+
+    (tmp_path / "main" / "runs" / unfinished / "facts.json").write_text("{}")  # as after a loss that is not finite
+    text, _ = compare.compare(tmp_path, ["main"], 1, is_quick=True)
+    (line,) = (line for line in text.splitlines() if line.startswith("| MOVE"))
+    assert "not testable: a training diverged" in line
 
 
 def test_quick_rows_have_the_quick_sizes():
