@@ -133,6 +133,7 @@ def _to_device(memory: np.ndarray, stream: int):
     """Return device memory with these bytes, filled on a stream, with the original's alignment to 16 bytes."""
     if EMULATED:
         there = _EmulatedMemory(memory.size, _idle_stream(), _address(memory) % 16)
+        _core._emulator.synchronize(_idle_stream())  # any stream may use the memory
         there.fill(memory, stream)
         return there
     import torch
