@@ -6,6 +6,10 @@ A result is allocated by the library of one of the inputs, so on that input's st
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,3 +74,26 @@ def test_a_result_may_be_dropped_before_its_kernel_ran(order):
         function(*(CudaArray(array, stream=_core._emulator.make_stream()) for array in arrays))
         gc.collect()
     _core._emulator.synchronize_device()
+
+
+def run_planted(fault: str, order: str) -> str:
+    """Return "right", "wrong", or the first line of an error, of the emulator or of AddressSanitizer."""
+    options = os.environ.get("ASAN_OPTIONS", "") + ":log_path=stderr"  # no report of the run itself
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("planted_streams.py"), fault],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"VLTR_EMULATOR_DEFER": order, "ASAN_OPTIONS": options},
+    )
+    if done.returncode == 0:
+        return done.stdout.strip()
+    found = [line for line in done.stderr.splitlines() if "emulator:" in line or "ERROR: AddressSanitizer" in line]
+    assert found, done.stderr
+    return found[0]
+
+
+@pytest.mark.parametrize("fault", ["none", "forget_joins", "allocate_after_joins", "forget_inputs", "end_the_stream"])
+def test_planted_faults_show_in_deferred_mode_alone(cuda, fault):
+    assert run_planted(fault, "") == "right"
+    assert (run_planted(fault, "forward") == "right") == (fault == "none")
