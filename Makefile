@@ -123,12 +123,19 @@ report-picture: $(PAGE)/.installed
 	cd build && ../$(PAGE)/bin/python ../tools/draw_report.py
 
 # PYTHONPATH comes before the installed wheel, which stays as it is. A sanitizer's library must be the first of a process.
+# libstdc++ is the second: AddressSanitizer looks for its __cxa_throw at the start, and Python alone does not load it.
+# Its reports go to files, because pytest captures stderr and an error ends the process; an error of any process fails the
+# run. UBSan writes to stderr alone: ARGS="-s -n 0" shows it.
 EMULATED := build/$(if $(DEFER),deferred,emulated)
-SANITIZED = $(if $(DEFER),VLTR_EMULATOR_DEFER=$(DEFER) ASAN_OPTIONS=detect_leaks=0 \
-  LD_PRELOAD="$$($(or $(CXX),g++) -print-file-name=libasan.so)")
+REPORT = $(CURDIR)/$(EMULATED)/report
+LIBRARY = $$($(or $(CXX),g++) -print-file-name=$(1))
+SANITIZED = $(if $(DEFER),VLTR_EMULATOR_DEFER=$(DEFER) LD_PRELOAD="$(call LIBRARY,libasan.so) $(call LIBRARY,libstdc++.so)" \
+  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:log_path=$(REPORT))
 test-cuda-emulated: $(VENV)/.installed-for-tests $(EMULATED)/.built
+	@rm -f $(REPORT).*
 	cd build && env PYTHONPATH="$(CURDIR)/$(EMULATED)/site" VLTR_REQUIRE=cuda VLTR_EMULATOR_ORDER=$(ORDER) $(SANITIZED) \
-	  ../$(VENV)/bin/pytest -c ../pyproject.toml --rootdir .. --device cuda $(PARALLEL) $(addprefix ../,$(TESTS)) $(ARGS)
+	  ../$(VENV)/bin/pytest -c ../pyproject.toml --rootdir .. --device cuda $(PARALLEL) $(addprefix ../,$(TESTS)) $(ARGS); \
+	  status=$$?; for file in $$(grep -ls "ERROR: AddressSanitizer" $(REPORT).*); do head -n 60 $$file; status=1; done; exit $$status
 
 lint: types
 	$(TOOLS)/bin/ruff check $(PYTHON_FILES)

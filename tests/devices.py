@@ -98,6 +98,7 @@ class _EmulatedMemory:
     """Device memory of the emulator. It is allocated and freed in the order of a stream."""
 
     def __init__(self, size: int, stream: int, alignment: int = 0):
+        self._filled = None
         self._room = _core.DeviceArray((size + 32,), BYTE, 0, stream)
         self.address, self.size = self._room.address + (alignment - self._room.address) % 16, size
 
@@ -109,6 +110,12 @@ class _EmulatedMemory:
     def fill(self, memory: np.ndarray, stream: int) -> None:
         """Copy bytes there, as work of a stream."""
         _core.Tensor(self.address, memory.shape, (1,), BYTE, 0, stream).assign(memory)
+        self._filled = _core.Event(0, stream)
+
+    def __del__(self):
+        """Wait for the copy, as every library does before it frees memory, and for no later work of the stream."""
+        while self._filled is not None and not self._filled.done():
+            pass
 
 
 @functools.cache
@@ -133,6 +140,7 @@ def _to_device(memory: np.ndarray, stream: int):
     """Return device memory with these bytes, filled on a stream, with the original's alignment to 16 bytes."""
     if EMULATED:
         there = _EmulatedMemory(memory.size, _idle_stream(), _address(memory) % 16)
+        _core._emulator.synchronize(_idle_stream())  # any stream may use the memory
         there.fill(memory, stream)
         return there
     import torch

@@ -24,7 +24,8 @@
 // memory takes its bytes before it returns, and a destroyed stream still does its work.
 //
 // Deferred mode is stricter than CUDA: a copy to pageable memory is not done before the stream is waited for,
-// cudaFreeHost does not wait, and synchronizing the legacy default stream waits for its own work alone.
+// cudaFreeHost does not wait, and synchronizing the legacy default stream waits for its own work alone. An allocation
+// is work of its stream, as a pool may give memory that another stream still uses, even if this stream has none.
 //
 // Environment variables, read by each call that uses them:
 //   VLTR_EMULATOR_DEFER=forward|reverse|SEED   deferred mode, and the order of work that nothing orders

@@ -456,14 +456,15 @@ cudaError_t cudaMallocFromPoolAsync(void** address, std::size_t bytes, cudaMemPo
     used += bytes;
   }
   *address = memory;
-  // Before its turn in the stream the memory belongs to nobody.
+  // Before its turn in the stream the memory belongs to nobody. A pool may give memory that waits for another stream,
+  // so the turn may come late on an idle stream too.
   const bool poisoned = is_deferring() && has_address_sanitizer();
   if (poisoned) __asan_poison_memory_region(memory, bytes);
   const auto fill = [=] {
     if (poisoned) __asan_unpoison_memory_region(memory, bytes);
     std::memset(memory, kUninitialized, bytes);
   };
-  DeferredWork::all().issue(queue_of(stream), fill, true);
+  issue(stream, fill);
   return cudaSuccess;
 }
 

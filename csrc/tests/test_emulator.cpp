@@ -855,7 +855,6 @@ bool write_freed_memory() {
 
 bool use_memory_before_its_allocation() {
   const TwoStreams on;
-  add_on(on.first, on.from, on.from, 1);
   void* memory = nullptr;
   CHECK(cudaMallocFromPoolAsync(&memory, kBytes, on.pool, on.first) == cudaSuccess);
   auto* const late = static_cast<int*>(memory);

@@ -162,9 +162,11 @@ def frame_stack(
         _choose("order", order, ("own_first", "partner_first")) == 1,
         num_threads(threads),
     )
-    device = common_device(**arrays)
     mixed_dtype = labels.dtype if labels.dtype in _FLOATS else "float32"
-    out_targets, out_beta = _new_like("targets", labels, labels.shape, mixed_dtype), _new_shares(clips)
+    out_targets = _new_like("targets", labels, labels.shape, mixed_dtype)
+    arrays["mixed targets"] = borrow("targets", out_targets)  # its memory is ready on the stream of the targets
+    device = common_device(**arrays)
+    out_beta = _new_shares(clips)
     if _wants_gradient(features):
         out_partner = empty_like(clips, (num_rows,), "int64")
     out_features = stacking.stack(clips, partners, shares, out_beta, labels, scores, out_targets, out_partner, out)
