@@ -9,7 +9,7 @@ from torch.nn.functional import linear
 from vltr_train.aggregators.base import Aggregator
 from vltr_train.ops.dropout import Dropout
 from vltr_train.ops.memory import Memory
-from vltr_train.ops.vlad import LargeLinear, vlad
+from vltr_train.ops.vlad import LargeLinear, score_frames, vlad
 
 __all__ = ["NeXtVLAD", "NetVLAD"]
 
@@ -70,7 +70,8 @@ class NetVLAD(Aggregator):
         """
         num_rows, num_frames, dim = features.shape
         frames = self.input_norm(features.reshape(-1, dim))
-        shares = self.assignment_norm(self.assignment(frames)).softmax(-1)
+        scores, frames = score_frames(frames, self.assignment.weight, self._memory)
+        shares = self.assignment_norm(scores).softmax(-1)
         return frames.view(num_rows, num_frames, dim), shares.view(num_rows, num_frames, -1)
 
     def encode(self, frames: Tensor, shares: Tensor, mask: Tensor | None = None) -> Tensor:
