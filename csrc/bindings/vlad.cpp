@@ -82,8 +82,7 @@ void scale_vlad_gradient(const Tensor& vectors, const Tensor& gradient, const Ma
 
 cpu::FloatMatrix floats_in(const Tensor& tensor) {
   constexpr std::int64_t kSize = sizeof(float);
-  expect(tensor.strides[0] % kSize == 0 && tensor.strides[1] % kSize == 0,
-         "a, b: expected strides of whole floats");
+  expect(tensor.strides[0] % kSize == 0 && tensor.strides[1] % kSize == 0, "a, b: expected strides of whole floats");
   return {reinterpret_cast<const float*>(tensor.data), tensor.strides[0] / kSize, tensor.strides[1] / kSize};
 }
 
@@ -93,7 +92,8 @@ void multiply(const Tensor& a, const Tensor& b, const Tensor& out, int threads) 
            "a, b, out: expected matrices of float32 in CPU memory");
   }
   expect(a.shape[1] == b.shape[0], "b: expected as many rows as a has columns");
-  expect(has_shape(out, {a.shape[0], b.shape[1]}) && out.contiguous(), "out: expected (rows of a, columns of b) in C order");
+  expect(has_shape(out, {a.shape[0], b.shape[1]}) && out.contiguous(),
+         "out: expected (rows of a, columns of b) in C order");
   const cpu::Product request{a.shape[0],   b.shape[1],   a.shape[1],
                              floats_in(a), floats_in(b), reinterpret_cast<float*>(out.data)};
   Call(threads, py::none())([&](const cpu::Runner& runner) { cpu::multiply(request, runner); });

@@ -113,8 +113,8 @@ class Multiplication {
   }
 
   void multiply_panels() {
-    const double cost = 0.02 * static_cast<double>(rows_) * static_cast<double>(depth_) *
-                        static_cast<double>(request_.cols);
+    const double cost =
+        0.02 * static_cast<double>(rows_) * static_cast<double>(depth_) * static_cast<double>(request_.cols);
     runner_.for_cost(cost).run(ceil_divide(request_.cols, kColsOfItem), [&](std::int64_t item, int) {
       const std::int64_t col = item * kColsOfItem;
       Array<float> copied(kColsOfItem * kDepthOfSum);

@@ -43,9 +43,9 @@ struct ProductKernel {
 };
 ProductKernel product_kernel();
 
-#define VLTR_DECLARE_KERNEL(isa)      \
-  namespace isa {                     \
-  ProductKernel product_kernel_of();  \
+#define VLTR_DECLARE_KERNEL(isa)     \
+  namespace isa {                    \
+  ProductKernel product_kernel_of(); \
   }
 VLTR_FOR_EACH_ISA(VLTR_DECLARE_KERNEL)
 #undef VLTR_DECLARE_KERNEL
