@@ -1,5 +1,6 @@
-// The scaling of VLAD's sums. Python allocates all outputs.
+// The scaling of VLAD's sums, and the product of matrices. Python allocates all outputs.
 #include "bindings/tensors.hpp"
+#include "cpu/product.hpp"
 #include "cpu/vlad.hpp"
 #include "cuda/vlad.hpp"
 
@@ -79,6 +80,25 @@ void scale_vlad_gradient(const Tensor& vectors, const Tensor& gradient, const Ma
       [&](const auto& stream) { cuda::scale_vlad_gradient(request, stream); });
 }
 
+cpu::FloatMatrix floats_in(const Tensor& tensor) {
+  constexpr std::int64_t kSize = sizeof(float);
+  expect(tensor.strides[0] % kSize == 0 && tensor.strides[1] % kSize == 0, "a, b: expected strides of whole floats");
+  return {reinterpret_cast<const float*>(tensor.data), tensor.strides[0] / kSize, tensor.strides[1] / kSize};
+}
+
+void multiply(const Tensor& a, const Tensor& b, const Tensor& out, int threads) {
+  for (const Tensor* const tensor : {&a, &b, &out}) {
+    expect(tensor->shape.size() == 2 && tensor->dtype == DType::kFloat32 && !tensor->on_device(),
+           "a, b, out: expected matrices of float32 in CPU memory");
+  }
+  expect(a.shape[1] == b.shape[0], "b: expected as many rows as a has columns");
+  expect(has_shape(out, {a.shape[0], b.shape[1]}) && out.contiguous(),
+         "out: expected (rows of a, columns of b) in C order");
+  const cpu::Product request{a.shape[0],   b.shape[1],   a.shape[1],
+                             floats_in(a), floats_in(b), reinterpret_cast<float*>(out.data)};
+  Call(threads, py::none())([&](const cpu::Runner& runner) { cpu::multiply(request, runner); });
+}
+
 }  // namespace
 
 void bind_vlad(py::module_& module) {
@@ -87,6 +107,7 @@ void bind_vlad(py::module_& module) {
   module.def("scale_vlad_gradient", &scale_vlad_gradient, "vectors"_a, "gradient"_a, "mass"_a, "centers"_a, "factors"_a,
              "whole"_a, "lengths"_a, "coefficients"_a, "out"_a, "out_mass"_a, "out_centers"_a, "out_factors"_a,
              "threads"_a);
+  module.def("multiply", &multiply, "a"_a, "b"_a, "out"_a, "threads"_a);
 }
 
 }  // namespace vltr

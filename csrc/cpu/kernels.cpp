@@ -7,6 +7,7 @@
 #include "cpu/dense_class.hpp"
 #include "cpu/draws.hpp"
 #include "cpu/lane_columns.hpp"
+#include "cpu/product.hpp"
 #include "cpu/reduce_strip.hpp"
 #include "cpu/row_effects_tile.hpp"
 #include "cpu/score_order.hpp"
@@ -135,6 +136,8 @@ template <class Key>
 AppendSteps<Key> append_steps_kernel() {
   return VLTR_CHOOSE(append_steps<Key>);
 }
+
+ProductKernel product_kernel() { return VLTR_CHOOSE(product_kernel_of)(); }
 
 PrecisionSummands precision_summands_kernel() { return VLTR_CHOOSE(precision_summands); }
 

@@ -6,7 +6,9 @@
 #include "check.hpp"
 #include "core/sap_core.hpp"
 #include "cpu/frames.hpp"
+#include "cpu/product.hpp"
 #include "cpu/rank_scan.hpp"
+#include "cpu/vlad.hpp"
 #include "cpu/weighted_average_precision.hpp"
 
 namespace vltr {
@@ -191,6 +193,55 @@ void print_frames() {
   print("  dynamic_frame_masks", masks);
 }
 
+Array<float> random_floats(test::Random& random, std::int64_t count) {
+  Array<float> values(count);
+  for (float& value : values) value = static_cast<float>(random.below(1 << 20)) * 0x1p-19f - 0.9f;
+  return values;
+}
+
+void print_vlad() {
+  constexpr std::int64_t kDims = 70;
+  constexpr std::int64_t kClusters = 9;
+  constexpr VladShape kShape{19, kDims, kClusters, true};
+  test::Random random(6);
+  cpu::Runner runner;
+  runner.threads = 2;
+  Array<float> vectors = random_floats(random, kShape.rows * kDims * kClusters);
+  const Array<float> gradient = random_floats(random, vectors.count());
+  const Array<float> mass = random_floats(random, kShape.rows * kClusters);
+  const Array<float> centers = random_floats(random, kDims * kClusters);
+  const Array<float> factors = random_floats(random, kDims * kClusters);
+  Array<double> lengths(kShape.rows * kClusters);
+  cpu::scale_vlad({kShape, vectors.data(), mass.data(), centers.data(), factors.data(), lengths.data()}, runner);
+  std::printf("vlad\n");
+  print("  scale_vlad", vectors);
+  print("  scale_vlad lengths", lengths);
+
+  Array<float> coefficients(kShape.rows * 3 * kClusters);
+  Array<float> out(vectors.count());
+  Array<float> out_mass(mass.count());
+  Array<float> out_centers(centers.count());
+  Array<float> out_factors(factors.count());
+  cpu::scale_vlad_gradient(
+      {kShape, vectors.data(), gradient.data(), mass.data(), centers.data(), factors.data(), lengths.data(),
+       coefficients.data(), out.data(), out_mass.data(), out_centers.data(), out_factors.data()},
+      runner);
+  print("  scale_vlad_gradient", out);
+  print("  gradient of mass", out_mass);
+  print("  gradient of centers", out_centers);
+  print("  gradient of factors", out_factors);
+
+  // Whole numbers, because a processor with FMA rounds other products differently.
+  constexpr std::int64_t kDepth = 2100;
+  Array<float> a(kShape.rows * kDepth);
+  Array<float> b(kDepth * kDims);
+  for (float& value : a) value = static_cast<float>(random.below(19) - 9);
+  for (float& value : b) value = static_cast<float>(random.below(19) - 9);
+  Array<float> product(kShape.rows * kDims);
+  cpu::multiply({kShape.rows, kDims, kDepth, {a.data(), kDepth, 1}, {b.data(), kDims, 1}, product.data()}, runner);
+  print("  multiply", product);
+}
+
 void print_all() {
   test::Random random(1);
   Array<std::uint8_t> values(kRows * kClasses);
@@ -206,6 +257,7 @@ void print_all() {
   print_evaluation<Float16>("float16", DType::kFloat16, positives);
   print_evaluation<std::int64_t>("int64", DType::kInt64, positives);
   print_frames();
+  print_vlad();
 }
 
 }  // namespace

@@ -244,6 +244,30 @@ def test_nextvlad_is_its_loops(training, masked):
     np.testing.assert_allclose(array(module(features, mask)), expected, **EXACT)
 
 
+def test_nextvlad_of_few_frames_is_that_of_many():
+    """With few frames the layers behind the expansion see expanded frames; with many they see the features."""
+    torch.manual_seed(1)
+    module = trained(NeXtVLAD(D, dropout=0.0, clusters=K, hidden=H, gating_reduction=2)).double().eval()
+    features = clips().double()
+    assert len(features[0]) < 2 * D < B * T
+    alone = torch.cat([module(row) for row in features.split(1)])
+    torch.testing.assert_close(module(features), alone, rtol=1e-10, atol=1e-12)
+
+
+def test_gradients_of_nextvlad_are_those_of_its_layers_one_after_another():
+    torch.manual_seed(1)
+    module = trained(NeXtVLAD(D, dropout=0.0, clusters=K, hidden=H, gating_reduction=2)).double()
+    features = clips().double()
+    gradients = []
+    for layers in (module._of_expanded, lambda layer, features, frames: layer(frames)):
+        module._of_expanded = layers
+        leaf = features.clone().requires_grad_()
+        loss = (module(leaf) * torch.arange(1.0, H + 1)).sum()
+        gradients.append(torch.autograd.grad(loss, (leaf, *module.parameters())))
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-9)
+
+
 def test_nextvlad_wants_groups_of_equal_width():
     with pytest.raises(ValueError, match=r"^groups: expected a divisor of expansion x D, which is 14, got 8$"):
         NeXtVLAD(7)
@@ -488,3 +512,54 @@ def test_pooled_vectors_are_classified_as_their_clips(name):
     pooled = model.aggregator.pool(model.embed(clips()), masks(B, T))
     assert torch.equal(model.classify(pooled), model(clips(), masks(B, T)))
     assert torch.equal(model(model.embed(clips()), masks(B, T), embedded=True), model(clips(), masks(B, T)))
+
+
+# Running statistics of the normalisations of frames, and torch.compile
+
+
+def moved(norm: nn.BatchNorm1d, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The running mean and variance after a step with values (N, channels), by their definition."""
+    mean, var = array(norm.running_mean), array(norm.running_var)
+    return 0.9 * mean + 0.1 * values.mean(0), 0.9 * var + 0.1 * values.var(0, ddof=1)
+
+
+@pytest.mark.parametrize("name", ["netvlad", "nextvlad", "codebook"])
+def test_running_statistics_of_frames_move_in_training_alone(name):
+    torch.manual_seed(1)
+    module = trained(AGGREGATORS[name](D, dropout=0.0, clusters=K))
+    inner = module.codebook if name == "codebook" else module
+    rows = array(clips()).reshape(-1, D)
+    wanted = []
+    if name == "nextvlad":
+        frames = rows @ array(inner.expansion.weight).T + array(inner.expansion.bias)
+    else:
+        frames = normalized(rows, inner.input_norm, True)
+        wanted.append((inner.input_norm, *moved(inner.input_norm, rows)))
+    scores = frames @ array(inner.assignment.weight).T
+    wanted.append((inner.assignment_norm, *moved(inner.assignment_norm, scores)))
+    module.eval()(clips())
+    assert all((norm.num_batches_tracked == 0).all() for norm, *_ in wanted)
+    module.train()(clips())
+    for norm, mean, var in wanted:
+        assert norm.num_batches_tracked == 1
+        np.testing.assert_allclose(array(norm.running_mean), mean, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(array(norm.running_var), var, rtol=1e-4, atol=1e-5)
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    module.eval()(clips(1))
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["netvlad", "netvlad-centers", "nextvlad"])
+def test_a_compiled_vlad_has_the_values_and_gradients_of_the_core(name):
+    found = []
+    for compiled in (False, True):
+        torch.manual_seed(1)
+        module = trained(AGGREGATORS[name](D, dropout=0.0, clusters=K))
+        if compiled:
+            module.compile(backend="aot_eager")  # as `compile=true`, without a compiler of C++
+        out = module(clips())
+        loss = (out * torch.linspace(-1, 1, out.shape[1])).sum()
+        found.append((out, *torch.autograd.grad(loss, list(module.parameters()))))
+    for ours, theirs in zip(*found, strict=True):
+        # Some gradients are rounding errors of 0, as that of a bias before a normalisation.
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5 + 1e-3 * float(ours.detach().abs().max()))

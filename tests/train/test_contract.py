@@ -81,6 +81,18 @@ def test_a_run_that_is_stopped_goes_on_to_the_bit(run, method, tiny, tmp_path, m
     assert_same_run(run.folder.path, tmp_path / "stopped")
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("move", {}), ("framestack", {"aggregator": "netvlad"}), ("bce", {"aggregator": "nextvlad"})],
+)
+def test_a_run_with_vlad_that_is_stopped_goes_on_to_the_bit(name, settings, tiny, tmp_path, monkeypatch):
+    """With as many clusters as make its large layer use the memory of the step before."""
+    settings = {"clusters": 64, "epochs": 2} | settings
+    short_fit(name, tiny, tmp_path / "whole", **settings)
+    assert fit_with_stops(monkeypatch, "in each epoch", name, tiny, tmp_path / "stopped", **settings)
+    assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+
+
 def test_mixed_precision(method, tiny, tmp_path):
     run = short_fit(method, tiny, tmp_path / "mixed", precision="bfloat16", epochs=2)
     preds = np.load(run.folder.path / "preds.npy")

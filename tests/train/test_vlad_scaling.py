@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vltr_eval._base import _core
 from vltr_eval._base.arrays import borrow
 from vltr_train.ops.memory import Memory
-from vltr_train.ops.vlad import LargeLinear, vlad
+from vltr_train.ops.vlad import LargeLinear, score_frames, vlad
 
 LEAST = 1e-12
 SHAPES = [(1, 1, 1), (3, 5, 1), (2, 33, 7), (9, 16, 64), (17, 70, 5), (1, 100, 600), (0, 4, 3)]
@@ -269,6 +269,45 @@ def test_autocast_keeps_the_formula_of_torch():
     torch.testing.assert_close(out.float(), vlad(leaves[0], leaves[1], gate=leaves[2]), rtol=0.05, atol=0.02)
 
 
+# Scores of frames
+
+
+@pytest.mark.parametrize("used", [(True, True), (True, False), (False, True)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_scores_and_frames_have_the_gradients_of_two_uses(used, dtype):
+    torch.manual_seed(0)
+    frames = torch.randn(7, 5, dtype=dtype, requires_grad=True)
+    weight = torch.randn(3, 5, dtype=dtype, requires_grad=True)
+    plain = [leaf.detach().clone().requires_grad_() for leaf in (frames, weight)]
+    weights = torch.randn(7, 3, dtype=dtype), torch.randn(7, 5, dtype=dtype)
+    ours, theirs = score_frames(frames, weight, Memory()), (plain[0] @ plain[1].T, plain[0])
+    for leaves, outs in (((frames, weight), ours), (plain, theirs)):
+        parts = [out.square() * scale for out, scale, use in zip(outs, weights, used, strict=True) if use]
+        grads = torch.autograd.grad(sum(part.sum() for part in parts), leaves, allow_unused=True)
+        for leaf, grad in zip(leaves, grads, strict=True):
+            leaf.grad = torch.zeros_like(leaf) if grad is None else grad
+    assert torch.equal(ours[1], frames)
+    torch.testing.assert_close(ours[0], theirs[0])
+    torch.testing.assert_close(frames.grad, plain[0].grad)
+    torch.testing.assert_close(weight.grad, plain[1].grad)
+
+
+def test_a_gradient_of_the_frames_that_somebody_keeps_is_not_changed():
+    frames = torch.ones(4, 3, requires_grad=True)
+    scores, same = score_frames(frames, torch.ones(2, 3), Memory())
+    same.retain_grad()
+    (scores.sum() + 2 * same.sum()).backward()
+    assert torch.equal(same.grad, torch.full((4, 3), 2.0))
+    assert torch.equal(frames.grad, torch.full((4, 3), 4.0))
+
+
+def test_frames_without_gradient_get_none():
+    weight = torch.ones(2, 3, requires_grad=True)
+    scores, same = score_frames(torch.ones(4, 3), weight, Memory())
+    (scores.sum() + same.sum()).backward()
+    assert torch.equal(weight.grad, torch.full((2, 3), 4.0))
+
+
 # The large layer and its memory
 
 LARGE = (512, 1024)  # of float32: more than the least block
@@ -285,6 +324,22 @@ def test_the_large_layer_is_torchs_linear():
         for values in inputs:  # the second step adds to the gradients
             layer(values.requires_grad_()).square().sum().backward()
     torch.testing.assert_close(ours.weight.grad, theirs.weight.grad, rtol=1e-5, atol=1e-3)
+
+
+def test_bits_of_the_large_layer_do_not_depend_on_threads():
+    torch.manual_seed(0)
+    layer, inputs = LargeLinear(*LARGE, Memory()), torch.randn(6, LARGE[0])
+    found = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            values = inputs.clone().requires_grad_()
+            out = layer(values)
+            found.append((out, *torch.autograd.grad(out.square().sum(), (values, layer.weight))))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
 def test_the_gradient_of_a_weight_is_its_memory_itself_and_comes_back():

@@ -529,6 +529,7 @@ def scale_vlad_gradient(
     out_factors: Tensor | None,
     threads: int,
 ) -> None: ...
+def multiply(a: Tensor, b: Tensor, out: Tensor, threads: int) -> None: ...
 
 # Ranked lists
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from vltr_train.aggregators.base import Aggregator
 from vltr_train.ops.dropout import Dropout
 from vltr_train.ops.memory import Memory
-from vltr_train.ops.vlad import LargeLinear, vlad
+from vltr_train.ops.vlad import LargeLinear, score_frames, vlad
 
 __all__ = ["NeXtVLAD", "NetVLAD"]
 
@@ -73,7 +74,8 @@ class NetVLAD(Aggregator):
         """
         num_rows, num_frames, dim = features.shape
         frames = self.input_norm(features.reshape(-1, dim))
-        shares = self.assignment_norm(self.assignment(frames)).softmax(-1)
+        scores, frames = score_frames(frames, self.assignment.weight, self._memory)
+        shares = self.assignment_norm(scores).softmax(-1)
         return frames.view(num_rows, num_frames, dim), shares.view(num_rows, num_frames, -1)
 
     def encode(self, frames: Tensor, shares: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -166,17 +168,25 @@ class NeXtVLAD(Aggregator):
             nn.Sigmoid(),
         )
 
-    def embed(self, features: Tensor) -> Tensor:
-        return self.expansion(features)
-
     def pool(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
         num_rows, (part, num_clusters) = len(frames), self.centers.shape
-        attention = self.attention(frames).sigmoid()  # (B, T, G)
+        features, frames = frames, self.expansion(frames)
+        attention = self._of_expanded(self.attention, features, frames).sigmoid()  # (B, T, G)
         if mask is not None:
             attention = attention * mask.unsqueeze(-1).to(attention.dtype)
-        scores = self.assignment_norm(self.assignment(frames).flatten(0, 1))
+        scores = self.assignment_norm(self._of_expanded(self.assignment, features, frames).flatten(0, 1))
         shares = scores.view(num_rows, -1, num_clusters).softmax(-1) * attention.view(num_rows, -1, 1)  # (B, T x G, K)
         parts = frames.reshape(num_rows, -1, part)
         codes = vlad(parts, shares.unsqueeze(0), centers=self.centers, whole=False, memory=self._memory)
         vectors = self.hidden(codes.squeeze(0))
         return vectors * self.gate(vectors)
+
+    def _of_expanded(self, layer: nn.Linear, features: Tensor, frames: Tensor) -> Tensor:
+        """Apply a layer to the expanded frames (B, T, expansion x D)."""
+        if frames.shape[:-1].numel() <= 2 * features.shape[-1]:
+            return layer(frames)
+        # Both maps are linear, so the layer's map of the features is the product of the two. With many frames this
+        # product costs less than it saves: the features are narrower, and no gradient goes back to each frame.
+        expansion = self.expansion
+        bias = layer.weight @ expansion.bias
+        return linear(features, layer.weight @ expansion.weight, bias if layer.bias is None else bias + layer.bias)

@@ -1,7 +1,8 @@
-"""The sums of VLAD and their scaling, and the large layer behind them, with gradients that copy nothing.
+"""The sums of VLAD and their scaling, and the layers before and behind them, with gradients that copy nothing.
 
 In float32 the core scales the sums where torch's product has put them, and its backward pass reads the scaled ones:
-no other array of their size is kept. Other dtypes, autocast and torch.compile run the same formula in torch.
+no other array of their size is kept. On the CPU the core multiplies by the large layer too. Other dtypes, autocast and
+torch.compile run the same formula in torch.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from vltr_eval._base import _core
 from vltr_eval._base.arrays import borrow
 from vltr_train.ops.memory import Memory
 
-__all__ = ["LargeLinear", "vlad"]
+__all__ = ["LargeLinear", "score_frames", "vlad"]
 
 _EPS = 1e-12  # the smallest divisor of a normalisation, as in torch's `normalize`
 
@@ -173,10 +174,58 @@ def _shares_gradient(frames: Tensor, shares: Tensor, of_sums: Tensor, of_mass: T
     return out if of_mass is None else out.add_(of_mass.unflatten(0, shares.shape[:2]).unsqueeze(2))
 
 
+def score_frames(frames: Tensor, weight: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+    """Multiply frames by a weight, and return them for their other use.
+
+    The gradient of the frames is the sum of those of both uses. It is added where it is computed, in lent memory:
+    torch would keep both, and their sum in new memory.
+
+    Args:
+        frames: (N, D).
+        weight: (K, D).
+        memory: Where large tensors come from.
+
+    Returns:
+        The scores (N, K), and the frames (N, D).
+
+    Raises:
+        RuntimeError: The result is differentiated twice.
+
+    Example:
+        >>> score_frames(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]]), Memory())
+        (tensor([[11.]]), tensor([[1., 2.]]))
+    """
+    if not _in_core(frames, weight):
+        return frames @ weight.to(frames.dtype).T, frames
+    return _Scores.apply(frames, weight, memory)
+
+
+class _Scores(torch.autograd.Function):
+    """`score_frames`. The frames that it returns are the same memory."""
+
+    @staticmethod
+    def forward(ctx: Any, frames: Tensor, weight: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(frames, weight)
+        ctx.memory = memory
+        return frames @ weight.T, frames.view_as(frames)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_scores: Tensor, of_frames: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        frames, weight = ctx.saved_tensors
+        of_inputs = of_weight = None
+        if ctx.needs_input_grad[0]:
+            of_inputs = torch.addmm(of_frames, of_scores, weight, out=ctx.memory.take(frames.shape, frames))
+        if ctx.needs_input_grad[1]:
+            of_weight = of_scores.T @ frames
+        return of_inputs, of_weight, None
+
+
 class LargeLinear(nn.Linear):
     """As `torch.nn.Linear` without a bias, for a weight of hundreds of megabytes.
 
-    The gradients use the memory of the last step's.
+    The gradients use the memory of the last step's. On the CPU the core multiplies: it splits a sum only by its length,
+    so the bits do not depend on the number of threads.
 
     Args:
         in_features: The length of the inputs.
@@ -202,7 +251,7 @@ class _LargeProduct(torch.autograd.Function):
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, memory: Memory) -> Tensor:
         ctx.save_for_backward(inputs, weight)
         ctx.memory = memory
-        return inputs @ weight.T
+        return _product(inputs, weight.T, inputs.new_empty(len(inputs), len(weight)))
 
     @staticmethod
     @once_differentiable
@@ -210,7 +259,15 @@ class _LargeProduct(torch.autograd.Function):
         inputs, weight = ctx.saved_tensors
         of_inputs = of_weight = None
         if ctx.needs_input_grad[0]:
-            of_inputs = torch.mm(gradient, weight, out=ctx.memory.take(inputs.shape, inputs))
+            of_inputs = _product(gradient, weight, ctx.memory.take(inputs.shape, inputs))
         if ctx.needs_input_grad[1]:
-            of_weight = torch.mm(gradient.T, inputs, out=ctx.memory.take(weight.shape, weight))
+            of_weight = _product(gradient.T, inputs, ctx.memory.take(weight.shape, weight))
         return of_inputs, of_weight, None
+
+
+def _product(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+    """Write the product of two matrices into memory, and return it."""
+    if a.device.type != "cpu":
+        return torch.mm(a, b, out=out)
+    _core.multiply(_core_of(a), _core_of(b), _core_of(out), torch.get_num_threads())
+    return out
