@@ -96,7 +96,7 @@ def rows_table(results: Results) -> str:
     lines = []
     for row in results.comparison.rows:
         rate = chosen_rate(results.work, results.comparison, row)
-        epochs = row.epochs or results.comparison.epochs
+        epochs = results.comparison.epochs_of(row, results.comparison.seeds[0])
         values = [results.values(row.name, heading) for heading in HEADINGS]
         lines.append(
             [
@@ -261,7 +261,8 @@ have {clusters} clusters. The checkpoint with the best validation mAP is evaluat
 Sizes, epochs and limits were fixed before these seeds had been trained on, but not before any result: all rows had been
 trained on seeds 1 to 5 of an easier set (`claims-2026-11-30-first.md`). There MOVE's baseline did not overfit, and many
 rows stopped before their plateau. So "main" now has a larger share of the single video, the nonlinear rows more epochs,
-and all of them new seeds. Its signal was chosen by the baselines BCE and Agg BCE alone, on the data of seed {tuning}.
+and all of them new seeds. MOVE's rows have twice the epochs of their baseline, because they need them to reach a
+plateau; their rates were chosen by trainings as long as the baseline's. Its signal was chosen by the baselines BCE and Agg BCE alone, on the data of seed {tuning}.
 The interval is now Student's over the seeds; the first page had widened it by the error of test rows.
 """
 

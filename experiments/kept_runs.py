@@ -60,7 +60,7 @@ class KeptRun:
         """Whether the run has its facts. Raises ValueError for a run with other settings."""
         if not (self.folder / FACTS).exists():
             return False
-        settings = self.comparison.config_settings(self.row, self.rate)
+        settings = self.comparison.config_settings(self.row, self.rate, self.seed)
         wanted = settings_document(self.comparison.config(self.row, settings))
         if RunFolder.open(self.folder).document["settings"] != wanted:
             raise ValueError(f"{self.folder}: expected the settings of {self.row.name}, got other settings; remove it")
@@ -78,7 +78,7 @@ class KeptRun:
 
         torch.set_num_threads(1)
         start, data = time.perf_counter(), open_dataset(self.data)
-        settings = self.comparison.config_settings(self.row, self.rate)
+        settings = self.comparison.config_settings(self.row, self.rate, self.seed)
         how: dict[str, Any] = {"resume": RunFolder.is_at(self.folder), "device": "cpu", "threads": 1, "quiet": True}
         try:
             method = fit(self.row.spec, data, self.folder, **how, **settings).method

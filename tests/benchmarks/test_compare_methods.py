@@ -176,4 +176,5 @@ def test_quick_rows_have_the_quick_sizes():
         assert [row.name for row in small.rows] == [row.name for row in comparison.rows]
         for row in small.rows:
             assert row.epochs is None
+            assert row.tuning_epochs is None
             assert all(row.settings.get(name, size) == size for name, size in plan.QUICK.items())
