@@ -260,10 +260,11 @@ have {clusters} clusters. The checkpoint with the best validation mAP is evaluat
 
 Sizes, epochs and limits were fixed before these seeds had been trained on, but not before any result: all rows had been
 trained on seeds 1 to 5 of an easier set (`claims-2026-11-30-first.md`). There MOVE's baseline did not overfit, and many
-rows stopped before their plateau. So "main" now has a larger share of the single video, the nonlinear rows more epochs,
-and all of them new seeds. MOVE's rows have twice the epochs of their baseline, because they need them to reach a
-plateau; their rates were chosen by trainings as long as the baseline's. Its signal was chosen by the baselines BCE and Agg BCE alone, on the data of seed {tuning}.
-The interval is now Student's over the seeds; the first page had widened it by the error of test rows.
+rows stopped before their plateau. So "main" now has a larger share of the single video, and all of it new seeds. Its
+signal was chosen by the baselines BCE and Agg BCE alone, on the data of seed {tuning}. The nonlinear rows have more
+epochs. MOVE's rows have twice the epochs of their baseline, because they rose longer on seed {tuning}; their rates were
+chosen by trainings as long as the baseline's. The interval is now Student's over the seeds; the first page had widened
+it by the error of test rows.
 """
 
 CLAIMS_NOTE = """\
