@@ -9,8 +9,8 @@ neighbours along the tail, and a mean frame tells the pair from other classes ra
   one class, a with d or c with b for the other. Both classes have each word equally often on average, so before the
   ReLU they have the same mean frame. The ReLU is not linear, so after it a mean frame tells them apart in part. A class
   with more ways of looking than its partner has words of its own in the rest.
-- Motion: the pair shares three looks in each way. Successive frames go through them in a cycle, in one direction for one
-  class and in the other for the other. Both classes have the same set of frames, and the same number of ways.
+- Motion: the pair shares three looks in each way, and the number of ways. Successive frames go through the looks in a
+  cycle, in one direction for one class and in the other for the other. Both classes have the same set of frames.
 """
 
 from __future__ import annotations
