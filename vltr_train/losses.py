@@ -369,9 +369,9 @@ def asymmetric(
     Args:
         logits: (B, C) floats. 16-bit logits are computed in float32.
         targets: (B, C) numbers from 0 to 1.
-        gamma_negative: The power of negatives.
-        gamma_positive: The power of positives: 0 in the published COCO script, and 1 in the published class.
-        margin: The probability by which negatives are shifted: below it their loss is 0.
+        gamma_negative: The power of negatives, from 0 up.
+        gamma_positive: The power of positives, from 0 up: 0 in the published COCO script, and 1 in the published class.
+        margin: The probability by which negatives are shifted, from 0 to below 1: below it their loss is 0.
         focus_gradient: Whether gradients pass through f. The published COCO script stops them.
         reduction: "mean" or "none". The published code has the sum over B x C.
 
@@ -379,7 +379,8 @@ def asymmetric(
         A scalar, or (B, C).
 
     Raises:
-        ValueError: The reduction is neither, or an argument has another shape or device.
+        ValueError: The reduction is neither, a power or the margin is out of its range, or an argument has another
+            shape or device.
         TypeError: An argument holds no numbers.
 
     Source:
@@ -389,6 +390,11 @@ def asymmetric(
         >>> asymmetric([[0.0, 0.0]], [[1, 0]], reduction="none")
         tensor([[0.6931, 0.0245]])
     """
+    for name, power in (("gamma_negative", gamma_negative), ("gamma_positive", gamma_positive)):
+        if not power >= 0:
+            raise ValueError(f"{name}: expected at least 0, got {power}")
+    if not 0 <= margin < 1:
+        raise ValueError(f"margin: expected from 0 to below 1, got {margin}")
     logits, targets = _batch(logits, targets)
     logits = logits if logits.dtype == torch.float64 else logits.float()
     log_negative = logsigmoid(-logits)
@@ -397,8 +403,8 @@ def asymmetric(
     entropy = -(targets * logsigmoid(logits) + (1 - targets) * log_negative)
     # 1 - p and 1 - q, each without a difference of close numbers.
     missing = targets * torch.sigmoid(-logits) + (1 - targets) * (torch.sigmoid(logits) - margin).clamp_min(0)
-    power = gamma_positive * targets + gamma_negative * (1 - targets)
-    focus = missing.clamp_min(torch.finfo(missing.dtype).tiny) ** power
+    powers = gamma_positive * targets + gamma_negative * (1 - targets)
+    focus = missing.clamp_min(torch.finfo(missing.dtype).tiny) ** powers
     return _reduced((focus if focus_gradient else focus.detach()) * entropy, reduction)
 
 
@@ -431,14 +437,14 @@ def log_odds(counts: Any, total: int | None = None) -> Tensor:
     Args:
         counts: (C,) numbers, the training videos of each class. A class without videos counts as having one, and a
             class that all videos have as lacking in one.
-        total: N, the number of training videos. None for the sum of the counts, as in LiVT's published code, which is
-            larger than N if videos have several labels.
+        total: N, the number of training videos, at least the largest count. None for the sum of the counts, as in
+            LiVT's published code, which is larger than N if videos have several labels.
 
     Returns:
         (C,) float32.
 
     Raises:
-        ValueError: The counts are no list of numbers from 0 up.
+        ValueError: The counts are no list of numbers from 0 up, or one is above the total.
 
     Source:
         Menon et al., arXiv 2007.07314; for sigmoids Xu et al. (LiVT), arXiv 2212.02015.
@@ -448,6 +454,8 @@ def log_odds(counts: Any, total: int | None = None) -> Tensor:
         tensor([ 0.0000, -1.6094])
     """
     counts = _at_least_one(counts)
+    if total is not None and not total >= counts.max():
+        raise ValueError(f"total: expected at least {counts.max():g}, the largest of the counts, got {total}")
     others = (counts.sum() if total is None else total) - counts
     return _float32(np.log(counts / np.maximum(others, 1)))
 
@@ -488,16 +496,18 @@ def rebalanced_weights(targets: Any, counts: Any, alpha: float = 0.1, beta: floa
 
     Args:
         targets: (B, C) of 0/1. The targets of mixed videos weight the sum, as in the published code.
-        counts: (C,) numbers, the training videos of each class. A class without videos counts as having one.
+        counts: (C,) numbers, the videos of each class among those that are drawn from. A class without videos counts as
+            having one.
         alpha: The least weight.
         beta: The steepness.
         mu: The r of half the slope; the published configurations have 0.2 for COCO and 0.3 for VOC.
 
     Returns:
-        (B, C), without gradient to the targets' source.
+        (B, C), without gradient to the targets. 16-bit targets have weights in float32.
 
     Raises:
-        ValueError: An argument has another shape or device.
+        ValueError: An argument has another shape or device, or a count is not a number from 0 up. The last cannot be
+            seen on a device without waiting for it.
         TypeError: An argument holds no numbers.
 
     Source:
@@ -507,11 +517,12 @@ def rebalanced_weights(targets: Any, counts: Any, alpha: float = 0.1, beta: floa
         >>> rebalanced_weights([[1, 1]], [8, 2], beta=1.0)
         tensor([[0.6000, 0.7457]])
     """
-    targets = _matrix("targets", targets)
-    inverse = 1 / _per_class("counts", counts, targets, first="targets").clamp_min(1)
-    # A sum and no product of matrices, which autocast would compute in 16 bits. Without labels the ratio is infinite.
-    ratio = inverse / (targets * inverse).sum(1, keepdim=True)
-    return alpha + torch.sigmoid(beta * (ratio - mu))
+    targets = _matrix("targets", targets).detach()
+    inverse = 1 / _counts(counts, targets).clamp_min(1)
+    # A sum and no product of matrices, which autocast would compute in 16 bits.
+    chances = (targets * inverse).sum(1, keepdim=True)
+    # Without labels the ratio is infinite, and a beta of 0 times it would be NaN.
+    return alpha + torch.sigmoid(beta * (inverse / chances - mu)).where(chances > 0, 1.0)
 
 
 def distribution_balanced(
@@ -546,7 +557,8 @@ def distribution_balanced(
         A scalar, or (B, C).
 
     Raises:
-        ValueError: The reduction is neither, or an argument has another shape or device.
+        ValueError: The reduction is neither, ``negative_scale`` is not positive, or an argument has another shape or
+            device.
         TypeError: An argument holds no numbers.
 
     Source:
@@ -556,6 +568,8 @@ def distribution_balanced(
         >>> distribution_balanced([[0.0, 0.0]], [[1, 0]], reduction="none")
         tensor([[0.3466, 0.1733]])
     """
+    if not negative_scale > 0:
+        raise ValueError(f"negative_scale: expected a positive number, got {negative_scale}")
     logits, targets = _batch(logits, targets)
     scale = targets + negative_scale * (1 - targets)
     shifted = logits if bias is None else logits + _per_class("bias", bias, logits)
@@ -596,6 +610,16 @@ def _per_class(name: str, values: Any, matrix: Tensor, first: str = "logits") ->
     if found.shape != matrix.shape[1:]:
         raise ValueError(f"{name}: expected shape ({matrix.shape[1]},), one a class, got {_text(found)}")
     return _checked_device(name, found, matrix, first)
+
+
+def _counts(values: Any, targets: Tensor) -> Tensor:
+    """A (C,) tensor of counts in float32 or wider: 16 bits would round them, or make them infinite."""
+    found = _numbers("counts", values, torch.promote_types(targets.dtype, torch.float32))
+    found = _per_class("counts", found.to(torch.promote_types(found.dtype, torch.float32)), targets, first="targets")
+    if found.device.type == "cpu" and not (is_count := (found >= 0) & found.isfinite()).all():
+        wrong = int(is_count.int().argmin())
+        raise ValueError(f"counts: expected numbers from 0 up, got {float(found[wrong])} for class {wrong}")
+    return found
 
 
 def _broadcast(name: str, values: Any, matrix: Tensor) -> Tensor:

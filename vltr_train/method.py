@@ -43,12 +43,16 @@ class Task:
     Attributes:
         num_classes: C, the number of classes.
         feature_dim: D, the numbers of a frame's feature vector.
-        train_counts: (C,) int64, the training videos of each class.
-        bounds: Head classes have more training videos than the first bound; tail classes have at most the second.
-        num_videos: N, the number of training videos. None for the sum of the counts, as if each had one label.
+        train_counts: (C,) int64, the videos of each class among those that are trained on: for priors and weights.
+        bounds: Head classes have more training videos than the first bound; tail classes have at most the second. See
+            `group_counts`.
+        num_videos: N, the number of videos that are trained on. None for the sum of the counts, as if each had one
+            label.
+        published_counts: (C,) int64, the training videos of each class in the published set, where the data set is a
+            part of it and keeps its groups. None otherwise.
 
     Raises:
-        ValueError: There is not one count for each class.
+        ValueError: There is not one count for each class, or a class has more videos than there are.
 
     Example:
         >>> Task(3, 4, np.array([5, 2, 1]), (3, 1)).total
@@ -60,17 +64,32 @@ class Task:
     train_counts: np.ndarray
     bounds: tuple[float, float] = (500, 100)
     num_videos: int | None = None
+    published_counts: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        counts = np.asarray(self.train_counts)
-        if counts.shape != (self.num_classes,):
-            raise ValueError(f"train_counts: expected shape ({self.num_classes},), one a class, got {counts.shape}")
-        object.__setattr__(self, "train_counts", counts)
+        for name in ("train_counts", *["published_counts"] * (self.published_counts is not None)):
+            counts = np.asarray(getattr(self, name))
+            if counts.shape != (self.num_classes,):
+                raise ValueError(f"{name}: expected shape ({self.num_classes},), one a class, got {counts.shape}")
+            object.__setattr__(self, name, counts)
+        most = self.train_counts.max(initial=0)
+        if self.num_videos is not None and self.num_videos < most:
+            raise ValueError(
+                f"num_videos: expected at least {most}, the videos of the most frequent class, got {self.num_videos}; "
+                "pass the counts of a larger set as published_counts"
+            )
 
     @classmethod
     def of(cls, dataset: Dataset) -> Task:
         """Collect the facts about a data set."""
-        return cls(dataset.num_classes, dataset.dim, dataset.train_counts, dataset.bounds, len(dataset.train))
+        counts = dataset.train.labels.counts()
+        facts = (dataset.num_classes, dataset.dim, counts, dataset.bounds, len(dataset.train))
+        return cls(*facts, dataset.published_counts)
+
+    @property
+    def group_counts(self) -> np.ndarray:
+        """The counts that the bounds divide into head, medium and tail: the published ones, or ``train_counts``."""
+        return self.train_counts if self.published_counts is None else self.published_counts
 
     @property
     def total(self) -> int:
@@ -194,7 +213,7 @@ class ResampledConfig(TrainConfig):
 
 SAME_RANKING = (
     "it maps the logits of each class by an increasing function, so AP, ROC-AUC and SAP are those of the classifier "
-    "before; it changes Acc@k alone"
+    "before, but for rounding; it changes Acc@k alone"
 )
 """A note of methods that only rescale or shift trained logits by class."""
 
@@ -202,7 +221,13 @@ ABSORBED = (
     "the bias of the classifier absorbs the offsets, so at the optimum AP, ROC-AUC and SAP are those of the loss "
     "without them; Acc@k changes"
 )
-"""A note of losses that add a constant to the logits of each class."""
+"""A note of losses that add a constant to the logits of each class, and have a sigmoid of each."""
+
+NORMALISED_BY_VIDEO = (
+    "predictions are log probabilities of the softmax, which divides each video by a sum of its own; so the offsets "
+    "change AP, ROC-AUC and SAP as well as Acc@k"
+)
+"""A note of a softmax whose logits have a constant added for each class."""
 
 FUSED_ADAM = partial(torch.optim.Adam, fused=True)
 

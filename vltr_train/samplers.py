@@ -129,7 +129,7 @@ class ClassSampler:
     probabilities: Any = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.power, Real) or not np.isfinite(self.power):
+        if isinstance(self.power, bool) or not isinstance(self.power, Real) or not np.isfinite(self.power):
             raise ValueError(f"power: expected a finite number, got {self.power!r}")
 
     def probabilities_of(self, counts: Any) -> np.ndarray:
@@ -142,31 +142,37 @@ class ClassSampler:
             (C,) float64, with sum 1.
 
         Raises:
-            ValueError: The probabilities have another length, or one is negative or not finite, or no class can be
-                drawn.
+            ValueError: The counts are no list of numbers from 0 up, the probabilities have another length, or one is
+                negative or not finite, or no class can be drawn.
 
         Example:
             >>> ClassSampler(0.5).probabilities_of([9, 1, 0])
             array([0.75, 0.25, 0.  ])
         """
-        counts = read_numbers("counts", counts)
+        counts = _weights("counts", counts)
         present = counts > 0
-        if self.probabilities is None:
-            weights = np.where(present, counts, 1) ** float(self.power) * present
-        else:
-            weights = read_numbers("probabilities", self.probabilities)
-            if weights.dtype.kind not in "biuf":
-                raise ValueError(f"probabilities: expected numbers, got {weights.dtype}")
-            weights = weights.astype(np.float64)
-            if weights.shape != present.shape:
-                raise ValueError(f"probabilities: expected shape {present.shape}, one a class, got {weights.shape}")
-            if not (np.isfinite(weights) & (weights >= 0)).all():
-                wrong = int(np.argmin(np.isfinite(weights) & (weights >= 0)))
-                raise ValueError(f"probabilities: expected numbers from 0 up, got {weights[wrong]} for class {wrong}")
-            weights = weights * present
+        with np.errstate(over="ignore"):
+            weights = self._weights_of(counts, present)
+            if weights.sum() == np.inf:
+                weights = weights / weights.max()
         if not weights.any():
             raise ValueError("labels: expected rows of a class that can be drawn, got none")
         return weights / weights.sum()
+
+    def _weights_of(self, counts: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """The finite weight of each class, (C,) float64; 0 for those without rows."""
+        if self.probabilities is not None:
+            weights = _weights("probabilities", self.probabilities)
+            if weights.shape != present.shape:
+                raise ValueError(f"probabilities: expected shape {present.shape}, one a class, got {weights.shape}")
+            return weights * present
+        weights = np.where(present, counts, 1) ** float(self.power) * present
+        if not present.any() or np.finfo(np.float64).tiny <= weights.max() < np.inf:
+            return weights
+        # The same law for powers that overflow or underflow: in logarithms, relative to the likeliest class.
+        logs = float(self.power) * np.log(counts[present])
+        weights[present] = np.exp(logs - logs.max())
+        return weights
 
     def draw(self, labels: Labels, seed: int, epoch: int, stream: int = 0) -> Draw:
         """Draw as many rows as there are, and the class each was drawn for.
@@ -195,6 +201,21 @@ class ClassSampler:
         counts = np.diff(offsets)
         classes = rng.choice(len(counts), size=len(found), p=self.probabilities_of(counts))
         return Draw(rows_by_class[offsets[classes] + rng.integers(counts[classes])], classes)
+
+
+def _weights(name: str, values: Any) -> np.ndarray:
+    """Check that there is a number from 0 up for each class; return them as float64."""
+    found = read_numbers(name, values)
+    if found.dtype.kind not in "biuf":
+        raise ValueError(f"{name}: expected numbers, got {found.dtype}")
+    if found.ndim != 1:
+        raise ValueError(f"{name}: expected shape (C,), one a class, got {found.shape}")
+    found = found.astype(np.float64)
+    legal = np.isfinite(found) & (found >= 0)
+    if not legal.all():
+        wrong = int(np.argmin(legal))
+        raise ValueError(f"{name}: expected numbers from 0 up, got {found[wrong]} for class {wrong}")
+    return found
 
 
 def _label_list(labels: Labels) -> LabelList:

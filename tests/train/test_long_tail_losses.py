@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -238,7 +239,65 @@ def test_priors_are_the_published_ones():
 def test_priors_of_classes_with_no_and_all_videos_are_finite():
     assert torch.equal(losses.log_priors(np.array([0, 7])), losses.log_priors(np.array([1, 7])))
     assert losses.log_odds(np.array([0, 8, 4]), 8).tolist() == pytest.approx([-math.log(7), math.log(8), 0])
-    assert losses.log_odds(np.array([9, 9]), 8).isfinite().all()  # published counts of more videos than there are
+
+
+def test_a_total_below_a_count_is_refused():
+    """Such a total is of another set than the counts, such as the packed part of a published one."""
+    with pytest.raises(ValueError, match=r"^total: expected at least 10, the largest of the counts, got 5$"):
+        losses.log_odds([10, 3], total=5)
+    with pytest.raises(ValueError, match=r"^total: expected at least 10, the largest of the counts, got nan$"):
+        losses.log_odds([10, 3], total=float("nan"))
+
+
+def test_rows_without_labels_have_the_largest_weight_at_any_steepness():
+    for beta in (0.0, 1e-3, 10.0):
+        weights = losses.rebalanced_weights([[0, 0], [1, 0]], [1, 2], alpha=0.25, beta=beta)
+        assert weights[0].tolist() == [1.25, 1.25]
+        assert weights.isfinite().all()
+
+
+def test_rebalanced_weights_have_no_gradient():
+    targets = torch.tensor([[1.0, 0.5]], requires_grad=True)
+    assert not losses.rebalanced_weights(targets, [8, 2]).requires_grad
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_counts_of_16_bit_targets_are_not_rounded(dtype):
+    """200,000 is infinite in float16, and 1,003 is 1,004 in bfloat16."""
+    counts = [200_000, 1_003, 100_000]
+    expected = losses.rebalanced_weights(torch.eye(3) + torch.eye(3).roll(1, 0), counts)
+    targets = (torch.eye(3) + torch.eye(3).roll(1, 0)).to(dtype)
+    for values in (counts, np.array(counts), torch.tensor(counts)):
+        found = losses.rebalanced_weights(targets, values)
+        assert found.dtype == torch.float32
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("wrong", [-5.0, float("nan"), float("inf")])
+def test_counts_that_are_none_are_refused_by_the_weights(wrong):
+    with pytest.raises(ValueError, match=rf"^counts: expected numbers from 0 up, got {wrong} for class 1$"):
+        losses.rebalanced_weights([[1, 1]], [5, wrong])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda *batch: losses.asymmetric(*batch, margin=-0.1), "margin: expected from 0 to below 1, got -0.1"),
+        (lambda *batch: losses.asymmetric(*batch, margin=1.0), "margin: expected from 0 to below 1, got 1.0"),
+        (lambda *batch: losses.asymmetric(*batch, -1.0), "gamma_negative: expected at least 0, got -1.0"),
+        (
+            lambda *batch: losses.asymmetric(*batch, gamma_positive=float("nan")),
+            "gamma_positive: expected at least 0, got nan",
+        ),
+        (
+            lambda *batch: losses.distribution_balanced(*batch, negative_scale=0.0),
+            "negative_scale: expected a positive number, got 0.0",
+        ),
+    ],
+)
+def test_arguments_out_of_range_are_refused(call, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        call(*inputs())
 
 
 def test_balanced_softmax_has_the_published_numbers():

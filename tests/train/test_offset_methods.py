@@ -1,7 +1,8 @@
-"""Logit adjustment, balanced softmax, tau-normalisation and LWS, and that none of them changes a ranking by class."""
+"""Logit adjustment, balanced softmax, tau-normalisation and LWS, and which of them can change a ranking by class."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import numpy as np
@@ -65,9 +66,11 @@ def regression():
     labels = (truth > 0).astype(np.float64)
     x, y = torch.from_numpy(features), torch.from_numpy(labels)
 
-    def solve(loss):
+    def solve(loss, ridge=1e-4, seed=None):
         """The logits without offsets at the least loss, with a tiny ridge on the weights alone."""
         weight, bias = torch.zeros(6, 4, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
+        if seed is not None:
+            weight.normal_(0, 0.5, generator=torch.Generator().manual_seed(seed))
         parameters = [weight.requires_grad_(), bias.requires_grad_()]
         optimizer = torch.optim.LBFGS(
             parameters,
@@ -80,7 +83,7 @@ def regression():
 
         def closure():
             optimizer.zero_grad()
-            value = loss(x @ weight + bias, y) + 1e-4 * (weight**2).sum()
+            value = loss(x @ weight + bias, y) + ridge * (weight**2).sum()
             value.backward()
             return value
 
@@ -100,8 +103,30 @@ def test_offsets_under_a_sigmoid_are_absorbed_by_the_bias(regression, tau):
     assert top1(shifted, labels) != top1(plain, labels)
 
 
-def test_offsets_under_a_softmax_are_absorbed_by_the_bias(regression):
-    """The ranking by logits is the same; the softmax divides each row by its own sum, so that by chances is not."""
+def log_softmax(logits):
+    return torch.from_numpy(logits).log_softmax(1).numpy()
+
+
+def test_a_softmax_leaves_the_ranking_by_logits_open_and_fixes_that_by_probabilities(regression):
+    """From other initial weights: the same loss, another AP by logits, and the same AP by log probabilities."""
+    labels, solve = regression
+    offsets, targets = losses.log_priors(labels.sum(0)).double(), torch.from_numpy(labels)
+    for shift in (0, offsets):
+        loss = lambda z, y, shift=shift: losses.softmax_cross_entropy(z + shift, y)  # noqa: E731
+        found = [solve(loss, ridge=0.0, seed=seed) for seed in range(3)]
+        values = [loss(torch.from_numpy(logits), targets).item() for logits in found]
+        np.testing.assert_allclose(values, values[0], rtol=1e-9)
+        by_logits, by_chances = (
+            np.array([np.mean(vltr_eval.average_precision(scores, labels)) for scores in each])
+            for each in (found, list(map(log_softmax, found)))
+        )
+        assert np.ptp(by_logits) > 0.01
+        assert np.ptp(by_chances) < 1e-4
+        assert len({top1(logits, labels) for logits in found}) == 1
+
+
+def test_offsets_under_a_softmax_are_absorbed_but_for_a_number_of_each_row(regression):
+    """That number changes AP by log probabilities, because it is the sum by which a row is divided."""
     labels, solve = regression
     offsets = losses.log_priors(labels.sum(0)).double()
     plain, shifted = (
@@ -110,6 +135,54 @@ def test_offsets_under_a_softmax_are_absorbed_by_the_bias(regression):
     )
     back = shifted + offsets.numpy()
     np.testing.assert_allclose(back - back.mean(1, keepdims=True), plain - plain.mean(1, keepdims=True), atol=1e-5)
+    plain, shifted = (vltr_eval.average_precision(log_softmax(logits), labels) for logits in (plain, shifted))
+    assert np.abs(plain - shifted).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("balanced_softmax", {}),
+        ("logit_adjustment", {"activation": "softmax"}),
+        ("logit_adjustment", {"activation": "softmax", "post_hoc": True}),
+    ],
+)
+def test_predictions_of_a_softmax_do_not_depend_on_a_number_for_each_video(name, settings):
+    """The same vector in the weights of all classes changes neither the loss nor AP, and AP by logits would change."""
+    method, batch = begin(make(name, **settings)), make_batch(num_rows=200)
+    labels = batch.targets.numpy()
+    at_classes = labels.any(0)
+
+    def found():
+        with torch.no_grad():
+            scores, logits = method.predict(batch.features), method.model(batch.features)
+            loss = method(batch).item()
+        return loss, [vltr_eval.average_precision(each.numpy(), labels)[at_classes] for each in (scores, logits)]
+
+    before, (by_scores, by_logits) = found()
+    with torch.no_grad():
+        method.model.classifier.weight += torch.randn(1, method.model.classifier.weight.shape[1])
+    after, (scores_after, logits_after) = found()
+    assert after == pytest.approx(before, rel=1e-5)
+    np.testing.assert_allclose(scores_after, by_scores, atol=1e-3)
+    assert np.abs(logits_after - by_logits).max() > 0.01
+    scores = method.predict(batch.features)
+    torch.testing.assert_close(scores.exp().sum(1), torch.ones(len(scores)))
+    logits = method.model(batch.features) - (method.offsets if settings.get("post_hoc") else 0)
+    assert torch.equal(scores.argmax(1), logits.argmax(1))
+
+
+def test_in_float32_increasing_maps_change_ap_by_rounding():
+    rng = np.random.default_rng(6)
+    scores = rng.standard_normal((20_000, 20), dtype=np.float32)
+    labels = (rng.random(scores.shape) < 0.02).astype(np.uint8)
+    before = vltr_eval.average_precision(scores, labels)
+    norms = np.linspace(0.3, 3, 20, dtype=np.float32)
+    gaps = [
+        np.abs(vltr_eval.average_precision(mapped, labels) - before).max()
+        for mapped in (scores / norms**0.7, scores - 7 * norms)
+    ]
+    assert 0 < max(gaps) < 1e-5
 
 
 def test_weights_of_rows_are_not_absorbed(regression):
@@ -165,6 +238,69 @@ def test_a_task_without_a_number_of_videos_sums_the_counts():
     assert (TASK.total, OF_VIDEOS.total) == (COUNTS.sum(), N)
 
 
+def test_counts_of_a_task_are_of_one_set():
+    expected = "num_videos: expected at least 600, the videos of the most frequent class, got 300; pass the counts of"
+    with pytest.raises(ValueError, match=f"^{expected}"):
+        Task(C, 8, COUNTS, TASK.bounds, 300)
+    with pytest.raises(ValueError, match=r"^published_counts: expected shape \(10,\), one a class, got \(9,\)$"):
+        Task(C, 8, COUNTS, published_counts=COUNTS[1:])
+    task = Task(C, 8, COUNTS // 3, TASK.bounds, 300, COUNTS)
+    assert (task.total, task.group_counts.tolist()) == (300, COUNTS.tolist())
+    assert TASK.group_counts is TASK.train_counts
+
+
+@pytest.fixture(scope="module")
+def tasks(tiny):
+    """The same videos, alone and as a part of a set with other counts."""
+    published = tiny.train_counts * np.arange(1, tiny.num_classes + 1)
+    return Task.of(tiny), Task.of(dataclasses.replace(tiny, published_counts=published))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("logit_adjustment", {}),
+        ("logit_adjustment", {"activation": "softmax"}),
+        ("balanced_softmax", {}),
+        ("balanced_softmax", {"activation": "sigmoid"}),
+        ("balanced_softmax", {"activation": "sigmoid", "prior": "videos"}),
+        ("distribution_balanced", {}),
+        ("cb_loss", {}),
+        ("ldam_drw", {}),
+        ("framestack", {"beta": "frequency"}),
+        ("move", {}),
+        ("medc", {"shared_batch": True, "embedding_dim": 4}),
+    ],
+)
+def test_priors_and_weights_are_of_the_videos_that_are_trained_on(tasks, name, settings):
+    """Published counts make the groups. A prior of them would not be that of the videos that a method sees."""
+    alone, part = (dict(make(name, task, **settings).named_buffers()) for task in tasks)
+    assert alone.keys() == part.keys() != set()
+    for key, values in alone.items():
+        assert torch.equal(values, part[key]), key
+
+
+def test_the_prior_of_a_packed_part_predicts_the_share_of_each_class(tiny):
+    part = Task.of(dataclasses.replace(tiny, published_counts=tiny.train_counts * 4))
+    offsets = make("logit_adjustment", part).offsets.double().sigmoid().numpy()
+    np.testing.assert_allclose(offsets, tiny.train.labels.multi_hot().mean(0), rtol=1e-5)
+
+
+def test_weights_for_a_sampler_have_its_counts(tiny):
+    """r of R-BCE is a ratio of chances of the sampler, which draws the videos that are there."""
+    part = Task.of(dataclasses.replace(tiny, published_counts=tiny.train_counts * 4))
+    assert make("distribution_balanced", part).counts.tolist() == tiny.train.labels.counts().tolist()
+
+
+def test_published_counts_make_the_groups(tasks):
+    _, part = tasks
+    is_tail = part.published_counts <= part.bounds[1]
+    assert (is_tail != (part.train_counts <= part.bounds[1])).any()
+    assert make("eql", part).tail.tolist() == is_tail.tolist()
+    head = part.published_counts > part.bounds[1]
+    assert make("ava_two_stage", part).head.tolist() == head.tolist()
+
+
 NORMALISED = {
     0.5: [[1.3416407, 1.7888544], [0.6, 0.8], [1, 0], [0.13416407, 0.17888543]],
     0.7: [[0.97239393, 1.2965252], [0.6, 0.8], [1, 0], [0.24425431, 0.32567242]],
@@ -197,15 +333,13 @@ def test_tau_is_chosen_by_the_accuracy_of_the_validation_set():
     labels = batch.targets.numpy()
 
     def accuracy(tau):
+        """By hand: the share of hits among the positive rows of a class, then means over classes and groups."""
         method.tau.fill_(tau)
         scores = method.predict(batch.features).detach().numpy()
-        hits = labels * (np.arange(C) == scores.argmax(1)[:, None])
+        is_hit = labels[np.arange(len(labels)), scores.argmax(1)] > 0
+        of_class = np.array([is_hit[labels[:, c] > 0].mean() if labels[:, c].any() else np.nan for c in range(C)])
         groups = [COUNTS > 500, (COUNTS > 100) & (COUNTS <= 500), COUNTS <= 100]
-        overall = hits.sum() / labels.any(1).sum()
-        found = vltr_eval.evaluate(scores, labels, topk=[1], train_counts=COUNTS, bounds=TASK.bounds).metrics()
-        assert found["Acc@1"] == pytest.approx(overall)
-        assert len(groups) == 3
-        return np.mean([found[f"Acc@1_{group}"] for group in ("head", "medium", "tail")]), found["Acc@1"]
+        return np.mean([np.nanmean(of_class[group]) for group in groups]), is_hit.sum() / labels.any(1).sum()
 
     by_groups, overall = zip(*map(accuracy, TAUS), strict=True)
     for tau_by, expected in (("groups", by_groups), ("overall", overall)):
@@ -265,6 +399,18 @@ def test_lws_learns_scales_of_a_frozen_model():
     torch.testing.assert_close(method.predict(batch.features), method.scales * logits)
 
 
+@pytest.mark.parametrize("scope", ["all", "classifier"])
+def test_the_scales_of_lws_are_clipped_as_a_part_of_the_classifier(scope):
+    method = make("lws", clip_scope=scope)
+    first, second = method.stages()
+    method.begin_stage(first)
+    trained = method if scope == "all" else method.model.classifier
+    expected = [parameter for parameter in trained.parameters() if parameter.requires_grad]
+    assert list(map(id, method.clipped())) == list(map(id, expected))
+    method.begin_stage(second)
+    assert list(map(id, method.clipped())) == [id(method.scales)]
+
+
 def test_lws_reports_scales_that_reverse_a_class():
     method = make("lws")
     _, second = method.stages()
@@ -293,15 +439,19 @@ def test_scales_leave_the_map_of_a_run_as_it_was(tiny, tmp_path):
     [
         ("logit_adjustment", {}, "absorbs"),
         ("logit_adjustment", {"post_hoc": True}, "increasing"),
-        ("balanced_softmax", {}, "absorbs"),
+        ("logit_adjustment", {"activation": "softmax"}, "softmax"),
+        ("logit_adjustment", {"activation": "softmax", "post_hoc": True}, "softmax"),
+        ("balanced_softmax", {}, "softmax"),
+        ("balanced_softmax", {"activation": "sigmoid"}, "absorbs"),
         ("tau_norm", {}, "increasing"),
         ("lws", {}, "increasing"),
     ],
 )
-def test_rows_that_cannot_move_ap_have_a_note(name, settings, word):
+def test_rows_have_a_note_about_the_metrics_that_they_can_change(name, settings, word):
     (note,) = make(name, **settings).notes()
     assert word in note
     assert "Acc@k" in note
+    assert ("change AP" in note) == (word == "softmax")
 
 
 def test_lws_notes_a_selection_that_cannot_tell_epochs_apart():

@@ -63,6 +63,23 @@ def test_given_probabilities_are_of_any_unit_and_skip_absent_classes():
     np.testing.assert_allclose(p, [0.25, 0, 0, 0.75, 0, 0, 0])
 
 
+@pytest.mark.parametrize(
+    ("sampler", "expected"),
+    [
+        (ClassSampler(200.0), [1, 0, 0]),
+        (ClassSampler(-400.0), [0, 0, 1]),
+        (ClassSampler(105.0), [1, 0, 1e-210]),  # 1e315 and 1e105
+        (ClassSampler(-200.0), [1e-400, 0, 1]),
+        (ClassSampler(probabilities=[1e308, 1e308, 1e308]), [0.5, 0, 0.5]),
+    ],
+)
+def test_chances_outside_the_range_of_floats_keep_their_law(sampler, expected):
+    found = sampler.probabilities_of([1_000, 0, 10])
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    labels = np.repeat([0, 2], [1_000, 10])
+    assert len(sampler.draw(labels, 0, 0)) == 1_010
+
+
 def test_square_root_law_of_videolt():
     p = ClassSampler(0.5).probabilities_of(VIDEOLT_COUNTS)
     # The published counts give 0.00050436 and 0.00332476; those between the end points are interpolated here.
@@ -105,6 +122,13 @@ def test_draw_depends_on_seed_epoch_and_stream_alone(sampler):
         (lambda: ClassSampler(probabilities=[0, 0, 1, 0, 0, 0, 0]).draw(LABELS, 0, 0), "can be drawn, got none"),
         (lambda: InstanceSampler(rows=[0, 3_000]).draw(LABELS, 0, 0), "rows: expected 0 to 2999, got 0 to 3000"),
         (lambda: InstanceSampler(rows=[0.5]).draw(LABELS, 0, 0), "rows: expected a list of integers, got float64"),
+        (lambda: ClassSampler(power=True), "power: expected a finite number, got True"),
+        (
+            lambda: ClassSampler().probabilities_of([[1, 2]]),
+            r"shape \(C,\), one a class, got \(1, 2\)",
+        ),
+        (lambda: ClassSampler().probabilities_of([1, -2]), "counts: expected numbers from 0 up, got -2.0 for class 1"),
+        (lambda: ClassSampler().probabilities_of(["a"]), "counts: expected numbers, got <U1"),
         (lambda: ClassSampler(power="high"), "power: expected a finite number, got 'high'"),
         (lambda: ClassSampler(probabilities=["a"]).draw(LABELS, 0, 0), "probabilities: expected numbers, got <U1"),
         (lambda: ClassSampler().draw(LABELS, -1, 0), "seed: expected an integer from 0 up, got -1"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from vltr_eval._base.groups import class_groups
 from vltr_train.data import synth_signal
 from vltr_train.data.dataset import open_dataset
 from vltr_train.data.synth import make_world, synthesize
@@ -77,17 +78,54 @@ def test_cooccurring_classes_have_the_same_words_in_other_pairs():
         assert np.abs(first - second[::-1]).max() > 0.1
 
 
+def test_words_of_a_pair_have_one_mean_frame_before_the_relu_and_two_after_it():
+    """A sum over the two parts and a large noise stands for the mean over frames."""
+    world = make_world(scale=0.01, dim=64, cooccurrence=1.0)
+    looks = world.looks
+    (one, other), *_ = synth_signal.pairs_of_kinds(world.split_labels("train").counts(), 1.0, 0.0)[0]
+    noise = np.random.default_rng(3).standard_normal((20_000, 1, 64), dtype=np.float32) - synth_signal.THRESHOLD
+    frames = [noise + looks.ways[looks.first_way[label], :2] for label in (one, other)]
+    before, after = ([values(each).mean((0, 1)) for each in frames] for values in (np.asarray, lambda z: z.clip(0)))
+    np.testing.assert_allclose(before[0], before[1], atol=1e-4)
+    assert np.abs(after[0] - after[1]).max() > 0.1
+
+
+def test_bursts_that_meet_make_a_longer_run():
+    rng = np.random.default_rng(4)
+    longest = max(runs_of(synth_signal._shown_frames(60, 45, (2, 5), rng)).max() for _ in range(20))
+    assert longest > 5
+    assert (runs_of(synth_signal._shown_frames(3_000, 45, (5, 5), rng)) % 5 == 0).all()
+
+
 def test_motion_classes_show_the_same_frames_in_opposite_order():
+    """In each way of looking, also if the two classes are of two groups, which have different numbers of ways."""
     world = make_world(scale=0.01, dim=16, motion=0.5)
     looks, counts = world.looks, world.split_labels("train").counts()
     pairs, kinds = synth_signal.pairs_of_kinds(counts, 0.0, 0.5)
     assert len(pairs) == pytest.approx(len(counts) / 4, abs=1)
     assert sorted(set(kinds.tolist())) == [PLAIN, MOTION]
+    groups = class_groups(counts, world.bounds)
+    assert any(np.isin(pair, groups["head"]).sum() == 1 for pair in pairs), "a pair of head and medium"
     for one, other in pairs:
-        first, second = (looks.ways[looks.first_way[label]] for label in (one, other))
-        np.testing.assert_array_equal(first, second[::-1])
+        first, second = (looks.ways[looks.first_way[label] : looks.first_way[label + 1]] for label in (one, other))
+        np.testing.assert_array_equal(first, second[:, ::-1])
     steps = synth_signal._parts_shown(np.arange(10), MOTION, np.random.default_rng(0))
     assert (np.diff(steps) % synth_signal.PARTS == 1).all()
+
+
+def test_a_pair_of_two_groups_leaves_the_looks_of_other_classes():
+    """The ways that a pair in motion gives up are dropped after all draws."""
+    counts = np.array([40, 39, 20, 19])
+    groups = {"head": np.array([0]), "tail": np.array([], int)}
+    plain, moving = (
+        synth_signal.draw_looks(groups, counts, 8, SyntheticSignal(motion=share), np.random.default_rng(5))
+        for share in (0.0, 0.5)
+    )
+    assert np.diff(plain.first_way).tolist() == [4, 3, 3, 3]
+    assert np.diff(moving.first_way).tolist() == [3, 3, 3, 3]
+    assert moving.kinds.tolist() == [MOTION, MOTION, PLAIN, PLAIN]
+    np.testing.assert_array_equal(moving.scenes, plain.scenes)
+    np.testing.assert_array_equal(moving.ways[-6:, 0], plain.ways[-6:, 0])
 
 
 def test_kinds_are_spread_evenly_along_the_tail():

@@ -344,10 +344,11 @@ def synthesize(
         informative: The smallest and the largest share of a video's frames that show a label.
         correlation: Correlation of the noise of neighbouring frames (AR(1)), from 0 to below 1.
         video_share: Share of the variance of a class's look that belongs to the single video.
-        burst_frames: The shortest and the longest burst of frames that show a label; lengths are log-uniform. None for
-            one burst that holds all of them.
+        burst_frames: The shortest and the longest burst of frames that show a label; lengths are log-uniform. The last
+            burst is cut to fit, and bursts that meet make a longer run. None for one burst that holds all of them.
         cooccurrence: Share of classes made of co-occurring visual words: two classes share four words, and differ in
-            which words a frame shows together. A mean frame does not tell them apart.
+            which words a frame shows together. Before the ReLU their mean frames are the same on average; after it a
+            mean frame tells them apart in part.
         motion: Share of classes that come in pairs with the same set of frames, in opposite order.
         label_noise: Share of the training videos whose labels are dealt out anew among these videos. Counts stay.
         threads: Threads of the core; every core by default.

@@ -2,13 +2,15 @@
 
 Legend: n frames of a video, D features, C classes, S scenes, W ways of looking, P parts of a way.
 
-A plain class shows one look in all its frames, so a mean frame shows it. Two more kinds do not show themselves in a
-mean frame. Their classes come in pairs of neighbours along the tail:
+A plain class shows one look in all its frames, so a mean frame shows it. Classes of two more kinds come in pairs of
+neighbours along the tail, and a mean frame tells the pair from other classes rather than its two classes apart:
 
 - Co-occurrence: the pair shares four visual words a, b, c, d. A frame shows two words at once: a with b or c with d for
-  one class, a with d or c with b for the other. Both classes have each word equally often.
-- Motion: the pair shares three looks, and successive frames go through them in a cycle, in one direction for one class
-  and in the other for the other. Both classes have the same set of frames.
+  one class, a with d or c with b for the other. Both classes have each word equally often on average, so before the
+  ReLU they have the same mean frame. The ReLU is not linear, so after it a mean frame tells them apart in part. A class
+  with more ways of looking than its partner has words of its own in the rest.
+- Motion: the pair shares three looks in each way, and the number of ways. Successive frames go through the looks in a
+  cycle, in one direction for one class and in the other for the other. Both classes have the same set of frames.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ class SyntheticSignal:
         informative: The smallest and the largest share of a video's frames that show a label.
         correlation: Correlation of the noise of neighbouring frames, an autoregressive process of order 1.
         video_share: Share of the variance of a class's look that belongs to the single video.
-        burst_frames: The shortest and the longest burst of frames that show a label; lengths are log-uniform. None for
-            one burst that holds all of them.
+        burst_frames: The shortest and the longest burst of frames that show a label; lengths are log-uniform. The last
+            burst is cut to fit, and bursts that meet make a longer run. None for one burst that holds all of them.
         cooccurrence: Share of classes made of co-occurring visual words.
         motion: Share of classes that only the order of frames tells from another class.
         label_noise: Share of training videos whose labels are dealt out anew among these videos. Their frames show the
@@ -115,6 +117,8 @@ def draw_looks(
 ) -> Looks:
     """Draw scenes and the ways in which each class looks: 4 for a head class, 3 for a medium, 2 for a tail one.
 
+    A pair in motion of two groups has the ways of the smaller class, as a way of one alone would tell them apart.
+
     Args:
         groups: The classes of "head" and "tail".
         counts: (C,) the training videos of each class.
@@ -144,7 +148,12 @@ def draw_looks(
             parts[first_way[shown] : first_way[shown + 1]] = looks[: num_ways[shown]] * np.float32(
                 strength(signal, dim)
             )
-    return Looks(scenes, parts, first_way, kinds)
+    # After all draws, so that every other class looks as it would without such a pair.
+    in_motion = pairs[kinds[pairs[:, 0]] == MOTION]
+    num_kept = num_ways.copy()
+    num_kept[in_motion] = num_ways[in_motion].min(1, keepdims=True)
+    is_kept = np.arange(first_way[-1]) < np.repeat(first_way[:-1] + num_kept, num_ways)
+    return Looks(scenes, parts[is_kept], np.concatenate([[0], np.cumsum(num_kept)]), kinds)
 
 
 def pairs_of_kinds(counts: np.ndarray, cooccurrence: float, motion: float) -> tuple[np.ndarray, np.ndarray]:
@@ -234,7 +243,10 @@ def _correlate(noise: np.ndarray, correlation: float) -> None:
 def _shown_frames(
     length: int, num_shown: int, burst_frames: tuple[int, int] | None, rng: np.random.Generator
 ) -> np.ndarray:
-    """The frames that show a label, rising: in one burst, or in bursts of log-uniform length at random places."""
+    """The frames that show a label, rising: in one burst, or in bursts of log-uniform length at random places.
+
+    Bursts never overlap, but two may meet, and then they are one run of frames.
+    """
     if burst_frames is None:
         return rng.integers(length - num_shown + 1) + np.arange(num_shown)
     low, high = np.log(burst_frames)

@@ -110,7 +110,7 @@ class AVATwoStage(Method):
 
     def __init__(self, config: AVATwoStageConfig, task: Task) -> None:
         super().__init__(config, task)
-        self._by_count = task.train_counts > task.bounds[1]
+        self._by_count = task.group_counts > task.bounds[1]
         if config.stage1 == "head" and not self._by_count.any():
             raise ValueError(
                 f"stage1: expected a class of more than {task.bounds[1]:g} training videos to be head, got none"

@@ -3,8 +3,10 @@
 Paper: Ren et al., arXiv 2007.10740, Eq. 4, for one label: p_c = n_c exp(z_c) / sum_k n_k exp(z_k), L = -log p_y. Here
 the k labels of a video have a target of 1/k each, after Mahajan et al., arXiv 1805.00932.
 With sigmoids (Bal-BCE, Xu et al., arXiv 2212.02015): L = BCE of (z + log(pi / (1 - pi)), y), pi = n / sum n.
-Predictions are z. The classifier's bias absorbs the offsets, so at the optimum the ranking by z, and with it AP,
-ROC-AUC and SAP, is that of the same loss without offsets. Acc@k changes, and so does a ranking by probabilities.
+Predictions are log softmax(z), whose ranking is that of the published evaluation. The loss does not determine z: a
+number that is added to all logits of a video changes no loss, but the ranking of videos by z. The offsets change AP,
+ROC-AUC, SAP and Acc@k. With sigmoids predictions are z. There the classifier's bias absorbs the offsets, so at the
+optimum AP, ROC-AUC and SAP are those of the loss without them, and Acc@k changes.
 Code: https://github.com/jiawei-ren/BalancedMetaSoftmax-Classification (loss/BalancedSoftmaxLoss.py);
 https://github.com/XuZhengzhuo/LiVT (util/loss.py) for sigmoids.
 Command: vltr-train fit balanced_softmax --data DIR
@@ -16,10 +18,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from torch import Tensor
+from torch.nn.functional import log_softmax
 
 from vltr_train import losses
 from vltr_train.data.loader import Batch
-from vltr_train.method import ABSORBED, Method, Task, TrainConfig
+from vltr_train.method import ABSORBED, NORMALISED_BY_VIDEO, Method, Task, TrainConfig
 
 __all__ = ["BalancedSoftmax", "BalancedSoftmaxConfig"]
 
@@ -57,11 +60,18 @@ class BalancedSoftmax(Method):
         self.register_buffer("offsets", offsets, persistent=False)
 
     def notes(self) -> list[str]:
-        return [f"balanced softmax: {ABSORBED}"]
+        is_softmax = self.config.activation == "softmax"
+        return [f"balanced softmax: {NORMALISED_BY_VIDEO if is_softmax else ABSORBED}"]
 
     def forward(self, batch: Batch) -> Tensor:
         logits = self.model(batch.features) + self.offsets
         if self.config.activation == "softmax":
+            # DIFFERS: the paper has one label a row. Here k labels have a target of 1/k each.
             return losses.softmax_cross_entropy(logits, batch.targets)
         entropies = losses.bce(logits, batch.targets, reduction="none")
         return losses.mean_over_batch(entropies, self.config.over_classes)
+
+    def predict(self, features: Tensor) -> Tensor:
+        """Return the log probabilities of the softmax without offsets, or the logits of sigmoids."""
+        logits = self.model(features)
+        return log_softmax(logits, 1) if self.config.activation == "softmax" else logits

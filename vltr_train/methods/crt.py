@@ -42,6 +42,9 @@ class CRT(ResampledLast):
 
     def stages(self) -> tuple[Stage, ...]:
         epochs = self.config.classifier_epochs
+        # DIFFERS: the published code has the cross entropy of a softmax, of one label, in both stages.
+        # DIFFERS: the published sampler draws C n_max rows, four of a class at a time. Here there are as many draws as
+        # videos, with replacement.
         # DIFFERS: the published code has SGD with momentum 0.9, weight decay 5e-4 and a rate that falls as a cosine.
         # Here both stages have the optimizer and the rate of VideoLT's methods.
         return (self.stage(), self.stage(name="classifier", epochs=epochs, samplers=(ClassSampler(),)))

@@ -48,7 +48,7 @@ class EQL(Method):
         # DIFFERS: the paper's T is 1 for classes of a low frequency. In VideoLT's code, and here, T is 1 for
         # tail classes.
         _, most_of_tail = task.bounds
-        self.register_buffer("tail", torch.from_numpy(task.train_counts <= most_of_tail), persistent=False)
+        self.register_buffer("tail", torch.from_numpy(task.group_counts <= most_of_tail), persistent=False)
 
     def forward(self, batch: Batch) -> Tensor:
         return losses.eql(self.model(batch.features), batch.targets, self.tail, self.config.eql_gamma)

@@ -3,8 +3,10 @@
 Paper: Menon et al., arXiv 2007.07314, Eq. 10 (loss) and Eq. 9 (post hoc), for one label. With sigmoids the offset is
 tau log(pi / (1 - pi)), pi_c = n_c / N over training videos; with the softmax it is tau log pi, pi = n / sum n.
 L = loss of (z + offset, y); predictions are z. Post hoc: L = loss of (z, y), and predictions are z - offset.
-An increasing map of a class's logits leaves AP, ROC-AUC and SAP as they are, so post-hoc adjustment changes Acc@k
-alone. An offset in training is absorbed by the classifier's bias: it moves AP by the path of optimisation alone.
+With sigmoids an increasing map of a class's logits leaves AP, ROC-AUC and SAP as they are but for rounding, so post-hoc
+adjustment changes Acc@k alone. An offset in training is absorbed by the classifier's bias: it moves AP by the path of
+optimisation alone. With the softmax predictions are log softmax of these logits, because the loss determines logits up
+to a number for each video. That number ranks videos, so there the offsets change AP, ROC-AUC and SAP too.
 Code: https://github.com/google-research/google-research (logit_adjustment), with the softmax, for images. It takes
 log(pi^tau + 1e-12).
 Command: vltr-train fit logit_adjustment --data DIR
@@ -16,10 +18,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from torch import Tensor
+from torch.nn.functional import log_softmax
 
 from vltr_train import losses
 from vltr_train.data.loader import Batch
-from vltr_train.method import ABSORBED, SAME_RANKING, Method, Task, TrainConfig
+from vltr_train.method import ABSORBED, NORMALISED_BY_VIDEO, SAME_RANKING, Method, Task, TrainConfig
 
 __all__ = ["LogitAdjustment", "LogitAdjustmentConfig"]
 
@@ -36,7 +39,7 @@ class LogitAdjustmentConfig(TrainConfig):
 
     tau: float = 1.0
     post_hoc: bool = False
-    # DIFFERS: the paper has the softmax, for one label.
+    # DIFFERS: the paper has the softmax, for one label. With it k labels have a target of 1/k each here.
     activation: str = field(default="sigmoid", metadata={"choices": ("sigmoid", "softmax")})
 
     def __post_init__(self) -> None:
@@ -61,6 +64,8 @@ class LogitAdjustment(Method):
         self.register_buffer("offsets", config.tau * prior)
 
     def notes(self) -> list[str]:
+        if self.config.activation == "softmax":
+            return [f"logit adjustment: {NORMALISED_BY_VIDEO}"]
         return [f"post_hoc: {SAME_RANKING}" if self.config.post_hoc else f"logit adjustment: {ABSORBED}"]
 
     def forward(self, batch: Batch) -> Tensor:
@@ -71,6 +76,8 @@ class LogitAdjustment(Method):
         return loss(logits, batch.targets)
 
     def predict(self, features: Tensor) -> Tensor:
-        """Return the logits, less the offsets if ``post_hoc``."""
+        """Return the logits, less the offsets if ``post_hoc``; the log probabilities of these with a softmax."""
         logits = self.model(features)
-        return logits - self.offsets if self.config.post_hoc else logits
+        if self.config.post_hoc:
+            logits = logits - self.offsets
+        return log_softmax(logits, 1) if self.config.activation == "softmax" else logits

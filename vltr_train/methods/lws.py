@@ -3,7 +3,8 @@
 Paper: Kang et al., arXiv 1910.09217, Section 4.2. Stage "train": L = mean of the BCE. Stage "scales": the model is
 frozen, and predictions are s_c (w_c x + b_c), s = 1 at the start. Its loss is the mean over videos of the sum over
 classes of m_bc l_bc; l is the BCE, and m is 0 at the labels that a video was not drawn for.
-An increasing map of a class's logits leaves AP, ROC-AUC and SAP as they are, so positive scales change Acc@k alone.
+An increasing map of a class's logits leaves AP, ROC-AUC and SAP as they are but for rounding, so positive scales
+change Acc@k alone.
 Code: https://github.com/facebookresearch/classifier-balancing (models/TauNormClassifier.py, config/ImageNet_LT), for
 images and with the softmax: SGD, lr 0.2, momentum 0.9, weight decay 5e-4, 5 epochs, cosine.
 Command: vltr-train fit lws --data DIR
@@ -28,7 +29,7 @@ __all__ = ["LWS", "LWSConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class LWSConfig(ResampledConfig):
-    """The settings of learnable weight scaling; those of the second stage are the published ones.
+    """The settings of learnable weight scaling; ``scales_epochs``, ``_lr`` and ``_decay`` are the published ones.
 
     Attributes:
         scales_epochs: The epochs of the second stage.
@@ -71,6 +72,10 @@ class LWS(ResampledLast):
 
     def stages(self) -> tuple[Stage, ...]:
         config = self.config
+        # DIFFERS: the published code has the cross entropy of a softmax, of one label, in both stages.
+        # DIFFERS: the published code has batches of 512, and clips no gradients.
+        # DIFFERS: the published sampler draws C n_max rows, four of a class at a time. Here there are as many draws as
+        # videos, with replacement.
         scales = self.stage(
             name="scales",
             epochs=config.scales_epochs,
@@ -86,6 +91,11 @@ class LWS(ResampledLast):
         if is_last:
             # DIFFERS: frozen in eval mode. The published code keeps dropout and batch statistics of the training.
             self.freeze(self.model)
+
+    def clipped(self) -> list[nn.Parameter]:
+        """Return the parameters whose gradients are clipped: the scales are a part of the classifier."""
+        is_left_out = self.config.clip_scope == "classifier" and self.scales.requires_grad
+        return super().clipped() + [self.scales] * is_left_out
 
     def end_stage(self, stage: Stage, average_precision: AveragePrecision) -> str | None:
         """Return a message with the range of the scales."""

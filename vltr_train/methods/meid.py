@@ -157,7 +157,7 @@ class Expert(nn.Module):
 
     def __init__(self, config: MEIDConfig, task: Task, classifier: VideoClassifier) -> None:
         super().__init__()
-        groups = class_groups(task.train_counts, task.bounds)
+        groups = class_groups(task.group_counts, task.bounds)
         self.weighted_mean = config.weighted_mean
         self.embedding = FrameEmbedding(task.feature_dim, config.norm)
         self.classifier = classifier

@@ -2,7 +2,8 @@
 
 Paper: Kang et al., arXiv 1910.09217, Section 4.2. Training is the baseline's: L = mean of the BCE. Predictions are
 (w_c / ||w_c||^tau) x, without the bias. The norm of frequent classes is larger, so tau > 0 lifts rare classes.
-An increasing map of a class's logits leaves AP, ROC-AUC and SAP as they are, so this changes Acc@k alone.
+An increasing map of a class's logits leaves AP, ROC-AUC and SAP as they are but for rounding, so this changes Acc@k
+alone.
 Code: https://github.com/facebookresearch/classifier-balancing (tau_norm.py), for images. It tries tau from 0 to 2 in
 steps of 0.1 and prints accuracies on the test set. Here tau is chosen on the validation set alone.
 Command: vltr-train fit tau_norm --data DIR
@@ -38,7 +39,8 @@ class TauNormConfig(TrainConfig):
 
     Attributes:
         tau: The power of the norm: 0 only drops the bias, and 1 gives rows of norm 1. None chooses it on the
-            validation set, for each checkpoint that is kept; without a validation set it is 1 then.
+            validation set, for each checkpoint that is kept; without a validation set it is 1 then. It is chosen after
+            the evaluation of an epoch, so Acc@k in metrics.csv is of the power before. The report has the chosen one.
         tau_by: The accuracy that chooses: "groups" is the mean of Acc@1 over head, medium and tail, and "overall" is
             Acc@1 of all labels.
     """
@@ -68,6 +70,7 @@ class TauNorm(Method):
         return [f"tau: {SAME_RANKING}"]
 
     def forward(self, batch: Batch) -> Tensor:
+        # DIFFERS: the published code has the cross entropy of a softmax, of one label.
         return losses.bce(self.model(batch.features), batch.targets)
 
     def calibrate(self, validation: LabelledLogits) -> None:
@@ -85,7 +88,7 @@ class TauNorm(Method):
 
     def _accuracy(self, logits: Tensor, labels: np.ndarray) -> float:
         """Acc@1 over all ranks, by ``tau_by``; 0 where nothing is counted."""
-        options: dict[str, Any] = {"train_counts": self.task.train_counts, "bounds": self.task.bounds}
+        options: dict[str, Any] = {"train_counts": self.task.group_counts, "bounds": self.task.bounds}
         metrics = distributed.evaluate(logits, labels, sap=None, topk=[1], **options).metrics()
         names = ["Acc@1"] if self.config.tau_by == "overall" else [f"Acc@1_{group}" for group in GROUP_NAMES]
         values = [metrics[name] for name in names]
