@@ -5,7 +5,7 @@ device memory is host memory. `CudaArray` copies any numpy array to either kind 
 
 In the emulator's deferred mode (VLTR_EMULATOR_DEFER) arrays are as unfriendly as CUDA allows. `CudaArray` is filled by
 work on its stream, and its memory is freed when it is deleted, with no wait for work of other streams. The memory of
-emulated tensors is freed in the order of torch's stream.
+emulated tensors is freed in the order of torch's stream, which is one that the default streams are not in order with.
 """
 
 from __future__ import annotations
@@ -136,6 +136,16 @@ def is_deferred() -> bool:
     return EMULATED and bool(os.environ.get("VLTR_EMULATOR_DEFER"))
 
 
+@functools.cache
+def _stream_apart() -> int:
+    return _core._emulator.make_stream()
+
+
+def _torch_stream() -> int:
+    """Return torch's current stream: in deferred mode as within `torch.cuda.stream`, else the legacy default stream."""
+    return _stream_apart() if is_deferred() else LEGACY_STREAM
+
+
 def _to_device(memory: np.ndarray, stream: int):
     """Return device memory with these bytes, filled on a stream, with the original's alignment to 16 bytes."""
     if EMULATED:
@@ -164,7 +174,7 @@ def torch_on_device(tensor, device: str):
     if tensor.requires_grad:  # a copy would not be the leaf that gets the gradient
         return tensor.as_subclass(_emulated_tensor_type())
     storage = _emulated_storage(tensor.untyped_storage().nbytes())
-    _core._emulator.synchronize(LEGACY_STREAM)
+    _core._emulator.synchronize(_torch_stream())
     storage.copy_(tensor.untyped_storage())
     moved = tensor.new_empty(0).set_(storage, tensor.storage_offset(), tensor.size(), tensor.stride())
     return moved.as_subclass(_emulated_tensor_type())
@@ -174,7 +184,7 @@ def _emulated_storage(size: int):
     """Return memory as torch's allocator gives it: freed in the order of torch's stream."""
     import torch
 
-    return torch.from_numpy(_EmulatedMemory(size, LEGACY_STREAM).view()).untyped_storage()
+    return torch.from_numpy(_EmulatedMemory(size, _torch_stream()).view()).untyped_storage()
 
 
 # Functions of torch that read no elements.
@@ -195,7 +205,7 @@ def _emulated_tensor_type():
         def __torch_function__(cls, function, types, args=(), kwargs=None):
             # The CPU stands for torch's stream: its work comes after all that was issued there.
             if function.__name__ not in _OF_THE_SHAPE:
-                _core._emulator.synchronize(LEGACY_STREAM)
+                _core._emulator.synchronize(_torch_stream())
             return super().__torch_function__(function, types, args, kwargs or {})
 
         @property
@@ -211,7 +221,7 @@ def _emulated_tensor_type():
             return made.set_(room, 0, shape).as_subclass(EmulatedTensor)
 
     # A CPU build of torch has no streams; 0 is torch's name of the legacy default stream.
-    torch.cuda.current_stream = lambda device=None: SimpleNamespace(cuda_stream=0)
+    torch.cuda.current_stream = lambda device=None: SimpleNamespace(cuda_stream=_torch_stream() if is_deferred() else 0)
     return EmulatedTensor
 
 
