@@ -57,7 +57,8 @@ def fit(
     If torch.distributed is initialised, every rank calls this, and each gets a share of every batch.
 
     Args:
-        method: A name of `all_methods`, a subclass of `Method`, "FILE.py:CLASS" or "PACKAGE.MODULE:CLASS".
+        method: A name of `all_methods`, a subclass of `Method`, "FILE.py:CLASS" or "PACKAGE.MODULE:CLASS", or what
+            `resolve_method` returned for one.
         dataset: A `Dataset`, or the folder of one.
         folder: The run folder; it must be new unless the run is resumed or overwritten.
         preset: A preset of the method; a name may have it as "NAME:PRESET" too.

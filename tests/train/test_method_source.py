@@ -275,6 +275,15 @@ def test_a_file_and_its_class_have_one_record_with_any_line_ends(own, monkeypatc
     assert by_name.code.copies["own.py"] == own.read_bytes()
 
 
+def test_the_record_of_an_imported_class_is_of_its_import(own, monkeypatch):
+    monkeypatch.syspath_prepend(own.parent)
+    monkeypatch.delitem(sys.modules, "own", raising=False)
+    kind = importlib.import_module("own").Own
+    own.write_text(SOURCE + "# edited, and not imported again\n")
+    monkeypatch.delitem(sys.modules, "own")
+    assert resolve_method(kind).code.copies == {"own.py": SOURCE.encode()}
+
+
 def test_files_of_two_folders_have_their_own_modules(tmp_path):
     one, other = (resolve_method(write_helped(tmp_path / name, scale)) for name, scale in (("a", 1.0), ("b", 2.0)))
     assert (scale_of(one), scale_of(other)) == (1.0, 2.0)
