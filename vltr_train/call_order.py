@@ -1,7 +1,9 @@
 """The order in which a loop calls a method: a stage begins, then each epoch begins, takes its steps, and ends.
 
-A class is checked only for the calls that it overrides, so a loss alone needs none of them. The checks read two
-attributes of the method, and no tensor.
+A class is checked only for the calls that it overrides, so a loss alone needs none of them. One that overrides the
+beginning or the end of an epoch needs both, as neither is found missing without the other. The checks read two
+attributes of the method, and no tensor. They find a call that was left out where another call or a step shows it: not
+the batches of another stage, and not one epoch that has the steps of several.
 """
 
 from __future__ import annotations
@@ -17,15 +19,17 @@ __all__ = ["CALLS", "CallOrder", "check_loss", "noting_call"]
 CALLS = ("begin_stage", "begin_epoch", "end_epoch")
 """The methods of a class that a loop has to call, if the class overrides them."""
 
+EPOCH = frozenset({"begin_epoch", "end_epoch"})
+
 
 def noting_call(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the overriding function of a class, which then notes on the method that it was called."""
+    """Return a function of a class, which then notes on the method that it was called."""
     name = function.__name__
 
     @wraps(function)
     def call(self: nn.Module, *args: Any, **options: Any) -> Any:
         order = _order_of(self)
-        if order is not None and name == "begin_epoch":
+        if order is not None and name != "end_epoch":
             order.check_end(self)
         result = function(self, *args, **options)
         if order is not None:
@@ -46,20 +50,19 @@ class CallOrder:
 
     def __init__(self, kind: type, base: type) -> None:
         # By the mark of `noting_call`: a tool that replaces a function of a class, to time it, notes nothing.
-        self.needed = frozenset(name for name in CALLS if _defined_below(kind, base, name))
+        needed = {name for name in CALLS if _defined_below(kind, base, name)}
+        self.needed = needed | EPOCH if needed & EPOCH else needed
         self.in_stage = self.in_epoch = self.has_steps = False
 
     def note(self, name: str) -> None:
         """Note a call of the loop."""
-        if name == "begin_stage":
-            self.in_stage = True
-        else:
-            self.in_epoch, self.has_steps = name == "begin_epoch", False
+        self.in_stage = self.in_stage or name == "begin_stage"
+        self.in_epoch, self.has_steps = name == "begin_epoch", False
 
     def check_end(self, method: nn.Module) -> None:
-        """Raise if an epoch begins after steps of one that did not end."""
+        """Raise if an epoch or a stage begins after steps of an epoch that did not end."""
         if self.has_steps and "end_epoch" in self.needed:
-            raise _missing(method, "end_epoch()", "after the steps of an epoch: the next epoch uses its results")
+            raise _missing(method, "end_epoch()", "after the steps of an epoch, before the next begins")
 
     def __call__(self, method: nn.Module, batches: Any) -> None:
         if not method.training or not self.needed:

@@ -8,6 +8,7 @@ Each command imports what it needs when it runs: torch takes a second, and help 
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 import textwrap
@@ -65,12 +66,17 @@ def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
         parser.error(f"unrecognized arguments: {' '.join(others)}{advice}")
     if takes_settings:  # they and methods may stand anywhere, and argparse takes those of one position alone
         words = [*args.methods, *others]
-        args.settings = [text for text in words if "=" in text]
-        args.methods = [text for text in words if "=" not in text]
+        args.settings = list(filter(_is_setting, words))
+        args.methods = [text for text in words if not _is_setting(text)]
         if not args.methods or (args.run is _fit and len(args.methods) > 1):
             parser.error(f"METHOD: expected {'one' if args.run is _fit else 'some'}, got {args.methods or 'none'}")
     args.launched = launched
     return answer(_PROGRAM, lambda: args.run(args), debug=args.debug)
+
+
+def _is_setting(word: str) -> bool:
+    """Whether a word is KEY=VALUE. The path of a method's file may have "=" too: default names of run folders have."""
+    return re.match(r"\w+=", word) is not None or ("=" in word and ".py" not in word)
 
 
 def _written_as_setting(words: list[str]) -> str:
@@ -256,7 +262,7 @@ def _fit(args: argparse.Namespace) -> int:
         found = _read_method(method)
         settings = parse_settings(found.kind.Config, args.settings)
         folder, dataset = Path(args.out or _run_name(found, settings)), _open(args)
-        done = fit(method, dataset, folder, resume=args.resume, overwrite=args.overwrite, **_how(args), **settings)
+        done = fit(found, dataset, folder, resume=args.resume, overwrite=args.overwrite, **_how(args), **settings)
         if done.report is not None:
             _tell(str(done.report))
             if not done.folder.scalars_are_written:
@@ -292,8 +298,7 @@ def _sweep(args: argparse.Namespace) -> int:
             folder = Path(args.runs, _run_name(found, settings).name)
             if not _is_done(folder, labels, found):
                 _note(args, f"{folder} ...")
-                method = found.name if found.code is None else found.kind
-                fit(method, dataset, folder, preset=found.preset, resume="auto", **_how(args), **settings)
+                fit(found, dataset, folder, resume="auto", **_how(args), **settings)
             done.append(folder)
         if current_group().rank == 0:
             runs = map(RunFolder.open, done)

@@ -25,7 +25,7 @@ from vltr_train.context import RunContext, lost_ranks
 from vltr_train.data.dataset import Dataset, Split, open_dataset, selecting_split
 from vltr_train.data.loader import Loader, derived_seed
 from vltr_train.method import Method, Stage, Task
-from vltr_train.method_source import resolve_method
+from vltr_train.method_source import FoundMethod, resolve_method
 from vltr_train.predict import class_average_precision, load_weights, score, validation_logits, write_report
 from vltr_train.runs.checkpoint_writer import CheckpointWriter
 from vltr_train.runs.finished import Run
@@ -38,7 +38,7 @@ __all__ = ["Run", "fit"]
 
 
 def fit(
-    method: str | type[Method],
+    method: str | type[Method] | FoundMethod,
     dataset: Dataset | str | os.PathLike[str],
     folder: str | os.PathLike[str],
     *,
@@ -57,7 +57,8 @@ def fit(
     If torch.distributed is initialised, every rank calls this, and each gets a share of every batch.
 
     Args:
-        method: A name of `all_methods`, a subclass of `Method`, "FILE.py:CLASS" or "PACKAGE.MODULE:CLASS".
+        method: A name of `all_methods`, a subclass of `Method`, "FILE.py:CLASS" or "PACKAGE.MODULE:CLASS", or what
+            `resolve_method` returned for one.
         dataset: A `Dataset`, or the folder of one.
         folder: The run folder; it must be new unless the run is resumed or overwritten.
         preset: A preset of the method; a name may have it as "NAME:PRESET" too.
@@ -166,7 +167,7 @@ class _Training:
                     metrics, is_best = self.evaluate(stage is self.stages[-1], is_end, line)
                     line |= metrics
                 if is_best and is_end and self.communicator.rank == 0:  # now, as end_stage may change buffers
-                    self.writer.save(best=state.to_best(method))
+                    self.writer.save(next_best=state.to_best(method))
                 message = method.end_stage(stage, self.average_precision) if is_end else None
                 state.stage, state.epoch, state.total = number, epoch + 1, state.total + 1
                 self.record(line, message, run, is_best and not is_end)
@@ -277,7 +278,7 @@ class _Training:
         if self.communicator.rank:
             return
         self.folder.append_epoch(line)
-        states = {"best": self.state.to_best(self.method)} if is_best else {}
+        states = {"next_best": self.state.to_best(self.method)} if is_best else {}
         if self.state.epoch == run.stage.epochs or self.state.total % self.checkpoint_every == 0:
             states["checkpoint"] = self.state.to_checkpoint(self.method, run)
         self.writer.save(**states)

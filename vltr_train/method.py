@@ -21,6 +21,7 @@ from vltr_train.aggregators import AGGREGATORS, CLUSTERED, VideoClassifier, make
 from vltr_train.call_order import CALLS, CallOrder, check_loss, noting_call
 from vltr_train.data.dataset import Dataset
 from vltr_train.data.loader import FRAME_SAMPLING, Batch
+from vltr_train.own_code import note_code
 from vltr_train.samplers import InstanceSampler, Sampler
 
 __all__ = [
@@ -332,9 +333,11 @@ class Method(nn.Module):
     A subclass defines `forward`, and overrides whatever else it changes. Evaluation ranks videos by the logits of
     `predict`.
 
-    A loop of your own calls a method as the engine does: `begin_stage`, then for each epoch `begin_epoch`, the steps,
-    and `end_epoch`. A step in training mode raises RuntimeError if the class overrides one of these and the loop left
-    it out. A class that overrides none of them needs no such call.
+    A loop of your own calls a method as the engine does: for each stage `begin_stage`, then for each epoch
+    `begin_epoch`, the steps, and `end_epoch`. A class that overrides none of them needs no such call. With another
+    class a step in training mode, or the next call, raises RuntimeError where a call is seen to be missing: that of a
+    stage before all steps, or one of an epoch between steps. A loop that calls `begin_epoch` once for all its epochs,
+    or gives batches of a later stage without its `begin_stage`, is not found out.
 
     Args:
         config: The settings, an instance of the method's ``Config``.
@@ -368,6 +371,7 @@ class Method(nn.Module):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        note_code(cls)
         for name in CALLS:
             if name in vars(cls):
                 setattr(cls, name, noting_call(vars(cls)[name]))
@@ -421,6 +425,7 @@ class Method(nn.Module):
         """Return sentences to print before training, about settings that have no effect."""
         return []
 
+    @noting_call
     def begin_stage(self, stage: Stage) -> None:
         """Prepare a stage: override this to `freeze` modules or to initialise them anew.
 
@@ -483,6 +488,7 @@ class Method(nn.Module):
             module.eval()
         return self
 
+    @noting_call
     def begin_epoch(self, epoch: int, num_rows: int) -> None:
         """Prepare an epoch; the engine calls this before each epoch of a stage.
 
@@ -491,6 +497,7 @@ class Method(nn.Module):
             num_rows: The rows that each sampler gives this rank in the epoch.
         """
 
+    @noting_call
     def end_epoch(self) -> None:
         """Finish an epoch; the engine calls this after each epoch, on all ranks."""
 

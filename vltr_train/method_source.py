@@ -1,59 +1,33 @@
 """Where a training method comes from: a name, a class, ``FILE.py:CLASS``, or ``PACKAGE.MODULE:CLASS``.
 
-Code is loaded only from a file or a module that the caller names. A run folder records where its method came from and
-keeps a copy of the file, and nothing ever imports these: a run folder may come from somebody else.
+Code is loaded only from a file or a module that the caller names. A run folder records which code ran, and keeps copies
+of its files. Nothing imports these unless the caller names them: a run folder may come from somebody else.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.util
-import inspect
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vltr_eval._base.arguments import unknown_name
 from vltr_train.methods import all_names, check_method, find_method
+from vltr_train.own_code import Code, code_of, import_file
+from vltr_train.settings import check_defaults
 
 if TYPE_CHECKING:
     from vltr_train.method import Method
 
-__all__ = ["Code", "FoundMethod", "MethodName", "check_code", "read_name", "resolve_method"]
+__all__ = ["FoundMethod", "MethodName", "check_code", "read_name", "resolve_method"]
 
-COPY = "method.py"
-"""The file of a run folder that has a copy of the code of a method from outside the package."""
-
-
-@dataclass(frozen=True)
-class Code:
-    """The code of a method from outside the package.
-
-    Attributes:
-        qualified_name: The name of the class in its module.
-        origin: The file or the module that it was loaded from, to tell a reader; nothing loads it by this.
-        text: The content of the file; of a class without a file the source of the class, or "" if there is none.
-    """
-
-    qualified_name: str
-    origin: str
-    text: str
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """The entry of config.json."""
-        return {"class": self.qualified_name, "origin": self.origin, "sha256": self.sha256}
-
-    @property
-    def sha256(self) -> str | None:
-        """The hash of the text in hexadecimal; None without a text."""
-        return hashlib.sha256(self.text.encode()).hexdigest() if self.text else None
+COPIES = "method"
+"""The folder in a run folder that has copies of the code of a method from outside the package."""
 
 
 @dataclass(frozen=True)
@@ -127,16 +101,19 @@ def read_name(text: str) -> MethodName:
     return MethodName(source, class_name, preset or None)
 
 
-def resolve_method(method: str | type[Method], preset: str | None = None) -> FoundMethod:
+def resolve_method(method: str | type[Method] | FoundMethod, preset: str | None = None) -> FoundMethod:
     """Return the method that a name or a class means.
 
     Args:
         method: A name of `all_methods`, a class, "FILE.py:CLASS" or "PACKAGE.MODULE:CLASS". Names may end in ":PRESET".
+            What this function returned is returned again.
         preset: A preset, if the name has none.
 
     Raises:
         ValueError: There is no such method or preset, its code cannot be imported, or its class is not complete.
     """
+    if isinstance(method, FoundMethod):
+        return method if preset is None else replace(method, preset=preset)
     if not isinstance(method, str):
         return _of_class(_checked(method), preset)
     name = read_name(method)
@@ -145,31 +122,38 @@ def resolve_method(method: str | type[Method], preset: str | None = None) -> Fou
     preset = name.preset or preset
     if not name.is_outside:
         return FoundMethod(find_method(name.source), name.source, preset, None)
-    module, text = _load_file(name.source) if name.is_file else (_import(name.source), None)
-    return _of_class(_checked(_class_of(module, name)), preset, text)
+    return _of_class(_checked(_class_of(_import(name), name)), preset)
 
 
-def check_code(given: FoundMethod, recorded: Any, where: str) -> None:
+def check_code(given: FoundMethod, recorded: Any, where: str, *, resumes: bool = False) -> None:
     """Refuse a method whose code is not that of a run.
 
     Args:
         given: The method as the caller gives it.
         recorded: `Code.document` of the run, or None for a method of the package.
         where: The run folder.
+        resumes: Whether the run shall go on, for which code that nothing can show to be the same is not enough.
 
     Raises:
-        ValueError: The class or the content of its file differs.
+        ValueError: The class or its code differs, or nothing shows that they are the same.
     """
-    here = None if given.code is None else given.code.document
-    if here == recorded:
+    code = given.code
+    if code is None and recorded is None:
         return
-    if here is None or not isinstance(recorded, dict) or here["class"] != recorded.get("class"):
-        names = (_shown(recorded), _shown(here))
+    if code is None or not isinstance(recorded, dict) or code.qualified_name != recorded.get("class"):
+        names = (_shown(recorded), _shown(None if code is None else code.document))
         raise ValueError(f"{where}: expected {names[0]}, with which the run began, got {names[1]}")
-    if recorded.get("sha256") not in (None, here["sha256"]):
+    if resumes and None in (recorded.get("sha256"), code.document["sha256"]):
         raise ValueError(
-            f"{where}: expected the code of {here['class']} with which the run began, got other code from "
-            f"{here['origin']}; give {where}/{COPY}:{here['class']}, the copy that the run keeps, after reading it"
+            f"{where}: expected a class whose code is known to resume with it, got {code.qualified_name}, of which "
+            "some is in no file; write it to a file, or train again with --overwrite"
+        )
+    part = code.difference(recorded)
+    if part is not None:
+        raise ValueError(
+            f"{where}: expected the code of {code.qualified_name} with which the run began, got other code from "
+            f"{code.origin} ({part} differs); give {where}/{COPIES}/{recorded.get('file')}:{code.qualified_name}, "
+            "the copy that the run keeps, after reading it"
         )
 
 
@@ -177,58 +161,23 @@ def _shown(document: Any) -> str:
     return f"the class {document.get('class')}" if isinstance(document, dict) else "a method of the package"
 
 
-def _of_class(kind: type[Method], preset: str | None, text: str | None = None) -> FoundMethod:
+def _of_class(kind: type[Method], preset: str | None) -> FoundMethod:
     """The found method of a class; a class of the package has the name of its file."""
     built_in = kind.__module__.removeprefix("vltr_train.methods.")
     if built_in in all_names() and find_method(built_in) is kind:
         return FoundMethod(kind, built_in, preset, None)
-    file = _file_of(kind)
-    if text is None:
-        text = _source_of(kind) if file is None else file.read_text(encoding="utf-8", errors="replace")
-    origin = kind.__module__ if file is None else str(file.resolve())
-    return FoundMethod(kind, kind.__name__, preset, Code(kind.__qualname__, origin, text))
+    return FoundMethod(kind, kind.__name__, preset, code_of(kind))
 
 
-def _file_of(kind: type) -> Path | None:
-    """The file of a class; None in a notebook or an interactive session."""
-    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
-    return Path(file) if file and Path(file).is_file() else None
-
-
-def _source_of(kind: type) -> str:
-    """The source of a class without a file, which a notebook keeps; "" if there is none."""
-    try:
-        return inspect.getsource(kind)
-    except (OSError, TypeError):
-        return ""
-
-
-def _load_file(path: str) -> tuple[ModuleType, str]:
-    """Import a file that the caller names; its content as well, which is what was imported."""
-    file = Path(path).resolve()
-    content = file.read_bytes()
-    # One module for one content: two names of a class of this file are one class.
-    name = f"_vltr_own_{hashlib.sha256(str(file).encode() + content).hexdigest()[:16]}"
-    text = content.decode(errors="replace")
-    if name in sys.modules:
-        return sys.modules[name], text
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None:
-        raise ValueError(f"method: expected a file of Python code, got {path!r}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # before it runs: dataclasses look their module up
-    try:
-        with _import_errors(path), _folder_first(file.parent):
-            exec(compile(content, str(file), "exec"), module.__dict__)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module, text
+def _import(name: MethodName) -> ModuleType:
+    """Import the file or the module that the caller names. Its folder is on the path, as `python FILE` has it."""
+    folder = Path(name.source).resolve().parent if name.is_file else Path(os.getcwd())
+    with _import_errors(name.source), _folder_first(folder):
+        return import_file(Path(name.source)) if name.is_file else importlib.import_module(name.source)
 
 
 @contextmanager
 def _folder_first(folder: Path) -> Iterator[None]:
-    """The folder of the file is on the path while it is imported, as `python FILE` has it."""
     sys.path.insert(0, str(folder))
     try:
         yield
@@ -236,18 +185,15 @@ def _folder_first(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
 
 
-def _import(name: str) -> ModuleType:
-    with _import_errors(name), _folder_first(Path(os.getcwd())):
-        return importlib.import_module(name)
-
-
 @contextmanager
 def _import_errors(source: str) -> Iterator[None]:
     """Turn an error in the code of a method into one sentence that names the line."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split())
+        if "relative import" in reason:
+            reason += "; a file of a package is PACKAGE.MODULE:CLASS, from the folder that has the package"
         raise ValueError(f"method: {source} cannot be imported ({type(error).__name__}: {reason})") from error
 
 
@@ -286,4 +232,5 @@ def _checked(kind: Any) -> type[Method]:
                 f"method: expected @dataclass(frozen=True, kw_only=True) above {config.__name__}, "
                 "without which its settings are not known"
             )
+    check_defaults(kind.Config)
     return kind

@@ -20,6 +20,7 @@ from vltr_train.data.label_lists import LabelList
 from vltr_train.data.loader import Loader
 from vltr_train.method import Method, Task
 from vltr_train.method_source import FoundMethod, check_code, resolve_method
+from vltr_train.methods import find_method
 from vltr_train.runs.run_folder import RunFolder
 from vltr_train.settings import config_from_document
 
@@ -184,18 +185,21 @@ def evaluate_run(
 
 
 def _method_of(folder: RunFolder, method: str | type[Method] | None) -> FoundMethod:
-    """The method of a run: by its name if the package has it, else as the caller gives it."""
+    """The method of a run: by its name if the package has it, else as the caller gives it. A run folder may name a
+    file as well, so its own name is one of the package and nothing else.
+    """
     recorded = folder.document.get("code")
+    name = folder.document["method"]
     if recorded is not None and method is None:
-        name, origin = folder.document["method"], folder.value("code", "origin")
+        origin = folder.value("code", "origin")
         raise ValueError(
             f"{folder.path}: expected method= (--method FILE.py:{name}), because {name} is no method of the package; "
             f"it was in {origin}, and code is never loaded only because a run folder names it"
         )
-    found = resolve_method(folder.document["method"] if method is None else method)
+    found = FoundMethod(find_method(name), name, None, None) if method is None else resolve_method(method)
     check_code(found, recorded, str(folder.path))
-    if recorded is None and found.name != folder.document["method"]:
-        raise ValueError(f"{folder.path}: expected the method {folder.document['method']} of the run, got {found.name}")
+    if recorded is None and found.name != name:
+        raise ValueError(f"{folder.path}: expected the method {name} of the run, got {found.name}")
     return found
 
 

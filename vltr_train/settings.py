@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -18,7 +18,14 @@ from vltr_eval._base.arguments import unknown_name
 if TYPE_CHECKING:
     from vltr_train.method import Method, TrainConfig
 
-__all__ = ["build_config", "config_from_document", "parse_settings", "setting_types", "settings_document"]
+__all__ = [
+    "build_config",
+    "check_defaults",
+    "config_from_document",
+    "parse_settings",
+    "setting_types",
+    "settings_document",
+]
 
 Config = TypeVar("Config")
 Settings = Iterable[str] | Mapping[str, Any]
@@ -87,6 +94,20 @@ def setting_types(config_class: type) -> dict[str, str]:
     return types
 
 
+def check_defaults(config_class: type) -> None:
+    """Refuse a class of settings with one that has no default, or a type or a default that no run could record.
+
+    Raises ValueError that names the setting.
+    """
+    kinds = _kinds(config_class)
+    for entry in fields(config_class):
+        if entry.name in kinds:
+            if entry.default is MISSING and entry.default_factory is MISSING:
+                raise ValueError(f"{entry.name}: expected a default in {config_class.__name__}, got none")
+            default = entry.default if entry.default_factory is MISSING else entry.default_factory()
+            _checked(kinds, {entry.name: default})
+
+
 def settings_document(config: Any) -> dict[str, Any]:
     """The fields of a configuration as plain data for JSON; `config_from_document` is its inverse."""
     values = {name: getattr(config, name) for name in _kinds(type(config))}
@@ -115,20 +136,27 @@ class _Kind(NamedTuple):
 
 
 def _kinds(config_class: type) -> dict[str, _Kind]:
-    hints = get_type_hints(config_class)
-    return {entry.name: _kind(hints[entry.name]) for entry in fields(config_class) if entry.init}
+    try:
+        hints = get_type_hints(config_class)
+    except NameError as error:
+        raise ValueError(
+            f"{config_class.__name__}: expected types that are imported when the program runs, and {error}"
+        ) from None
+    return {entry.name: _kind(entry.name, hints[entry.name]) for entry in fields(config_class) if entry.init}
 
 
-def _kind(annotation: Any) -> _Kind:
+def _kind(setting: str, annotation: Any) -> _Kind:
     arguments = get_args(annotation)
     if get_origin(annotation) in (Union, UnionType):
-        (inner,) = (argument for argument in arguments if argument is not NoneType)
-        return _or_none(_kind(inner))
-    if get_origin(annotation) is tuple and arguments[1:] == (...,):
-        return _tuple_of(_kind(arguments[0]))
-    if annotation not in _PLAIN:
-        raise TypeError(f"configuration: expected int, float, bool, str, X | None or tuple[X, ...], got {annotation}")
-    return _PLAIN[annotation]
+        inner = [argument for argument in arguments if argument is not NoneType]
+        if len(inner) == 1:
+            return _or_none(_kind(setting, inner[0]))
+    elif get_origin(annotation) is tuple and arguments[1:] == (...,):
+        return _tuple_of(_kind(setting, arguments[0]))
+    elif annotation in _PLAIN:
+        return _PLAIN[annotation]
+    name = annotation.__name__ if isinstance(annotation, type) and not arguments else annotation
+    raise ValueError(f"{setting}: expected the type int, float, bool, str, X | None or tuple[X, ...], got {name}")
 
 
 def _or_none(inner: _Kind) -> _Kind:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from small_methods import TASK, B, begin, make, make_batch, make_batches
 
+from vltr_train import losses
 from vltr_train.call_order import CALLS
 from vltr_train.method import Method, TrainConfig
 from vltr_train.methods import all_methods
@@ -54,6 +55,43 @@ def test_an_epoch_that_does_not_end_is_an_error_at_the_next():
     method(make_batch())
     with pytest.raises(RuntimeError, match=r"FrameStack: expected a call of end_epoch\(\) after the steps"):
         method.begin_epoch(2, B)
+
+
+def test_a_class_that_changes_one_end_of_an_epoch_needs_both():
+    class EndOnly(Method):
+        def end_epoch(self):
+            self.ended = True
+
+        def forward(self, batch):
+            return losses.bce(self.model(batch.features), batch.targets)
+
+    method = EndOnly(TrainConfig(), TASK)
+    with pytest.raises(RuntimeError, match=r"EndOnly: expected a call of begin_epoch"):
+        method(make_batch())
+    method.begin_epoch(0, B)
+    method(make_batch())
+    with pytest.raises(RuntimeError, match=r"EndOnly: expected a call of end_epoch"):
+        method.begin_epoch(1, B)
+    method.end_epoch()
+    method.begin_epoch(1, B)
+    method(make_batch())
+
+    ldam = begin(make("ldam_drw"))  # it has a beginning alone
+    ldam(make_batch())
+    with pytest.raises(RuntimeError, match=r"LDAM\w*: expected a call of end_epoch"):
+        ldam.begin_epoch(2, B)
+
+
+def test_a_stage_ends_the_epochs_of_the_one_before():
+    method = begin(make("framestack"))
+    (stage,) = method.stages()
+    method.begin_stage(stage)  # no step was taken
+    with pytest.raises(RuntimeError, match=r"FrameStack: expected a call of begin_epoch"):
+        method(make_batch())
+    method.begin_epoch(0, B)
+    method(make_batch())
+    with pytest.raises(RuntimeError, match=r"FrameStack: expected a call of end_epoch"):
+        method.begin_stage(stage)
 
 
 def test_a_loss_that_is_no_scalar_is_named():

@@ -240,6 +240,25 @@ def test_the_selected_epoch_is_remembered_by_a_run_that_is_stopped(tiny, tmp_pat
     assert_same_run(run.folder.path, tmp_path / "stopped")
 
 
+@pytest.mark.parametrize("first", [(0.3, 0.2, 0.9), (0.9,)])
+def test_an_epoch_that_a_resumed_run_repeats_is_not_its_best(tiny, tmp_path, scripted, first):
+    """It may go another way then: on another machine, or with other threads."""
+    how = {"epochs": 5, "checkpoint_every": 2}
+    scripted(*first)
+    with pytest.raises(StopIteration):  # in the epoch after the best, and before the next checkpoint
+        short_fit("bce", tiny, tmp_path / "run", **how)
+    again = 5 - 2 * (len(first) > 2)
+    scripted(*[0.2] * again)
+    run = short_fit("bce", tiny, tmp_path / "run", resume=True, **how)
+    best = run.folder.load_checkpoint("checkpoint")["best"]
+    found = run.folder.load_checkpoint("best")
+    assert {key: found[key] for key in best} == best == {"epoch": 0, "mAP": 0.3 if len(first) > 2 else 0.2}
+    assert not run.folder.has_checkpoint("next_best")
+    scripted(0.0)
+    alone = short_fit("bce", tiny, tmp_path / "alone", epochs=1)
+    assert same(run.method.state_dict(), alone.method.state_dict())
+
+
 def test_the_last_stage_alone_is_selected_from(tiny, tmp_path, scripted):
     scripted(0.9, 0.9, 0.9, 0.2, 0.1)
     assert best_of(short_fit("crt", tiny, tmp_path / "run")) == 3

@@ -161,6 +161,7 @@ def test_ldam_reweights_from_its_epoch_on_and_for_good():
             method.predict(batch.features), batch.targets, margins, weight=weights if epoch >= 50 else None
         )
         torch.testing.assert_close(method(batch), expected)
+        method.end_epoch()
 
 
 # Samplers

@@ -369,6 +369,7 @@ def test_steps_and_epochs_have_masks_of_their_own_that_a_seed_repeats(draws):
         begin(method)
         for _ in range(2):
             method(batch)
+        method.end_epoch()
     drawn = [masks.numpy().tobytes() for masks in draws.masks]
     assert drawn[:2] == drawn[2:4]
     assert len(set(drawn)) == 4

@@ -224,6 +224,27 @@ def test_a_checkpoint_has_the_same_bits(tmp_path):
     torch.load(tmp_path / "best.pt", weights_only=True)
 
 
+def test_the_best_weights_wait_for_their_checkpoint(tmp_path):
+    run = RunFolder.create(tmp_path, DOCUMENT)
+
+    def save(name, epoch):
+        run.save_checkpoint(name, {"epoch": epoch})
+
+    save("next_best", 0)
+    assert not run.has_checkpoint("best")  # a training that goes on begins anew
+    save("checkpoint", 0)
+    save("next_best", 2)
+    save("next_best", 3)
+    assert run.load_checkpoint("best") == {"epoch": 0}
+    run.rewind(0)  # epochs 2 and 3 were abandoned
+    save("checkpoint", 4)
+    assert run.load_checkpoint("best") == {"epoch": 0}
+    save("next_best", 5)
+    run.rewind(5)  # killed between the checkpoint and the change of the name
+    assert run.load_checkpoint("best") == {"epoch": 5}
+    assert files_of(tmp_path) == ["best.pt", "checkpoint.pt", "config.json", "metrics.csv"]
+
+
 @pytest.mark.parametrize(
     ("value", "key_path"),
     [

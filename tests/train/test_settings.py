@@ -9,12 +9,16 @@ import subprocess
 import sys
 from dataclasses import dataclass, field, fields
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vltr_train.settings import build_config, config_from_document, parse_settings, settings_document
+from vltr_train.settings import build_config, check_defaults, config_from_document, parse_settings, settings_document
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +98,48 @@ def test_a_type_that_settings_cannot_have_is_the_authors_error():
         weights: dict = field(default_factory=dict)
 
     Odd.__annotations__["weights"] = dict
-    with pytest.raises(TypeError, match="configuration: expected int, float, bool"):
+    with pytest.raises(ValueError, match=r"^weights: expected the type int, float, bool, .*, got dict$"):
         parse_settings(Odd, ["weights=3"])
+
+
+@dataclass
+class Missing:
+    share: float
+
+
+@dataclass
+class Unknown:
+    sizes: Sequence[int] = (1,)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "default", "message"),
+    [
+        (int, 1.5, "^x: expected a whole number, got 1.5$"),
+        (bool, 1, "^x: expected true or false, got 1$"),
+        (float, float("nan"), "^x: expected a number, got nan$"),
+        (int | float, 1, r"^x: expected the type int, .*, got int \| float$"),
+        (tuple[int, ...], (1, 2.0), "^x: expected values with commas between, each a whole number, got"),
+    ],
+)
+def test_a_default_that_no_run_could_record_is_refused(annotation, default, message):
+    @dataclass
+    class Own:
+        x: int = default
+
+    Own.__annotations__["x"] = annotation
+    with pytest.raises(ValueError, match=message):
+        check_defaults(Own)
+
+
+def test_settings_without_default_or_with_an_unknown_type_are_named():
+    with pytest.raises(ValueError, match=r"^share: expected a default in Missing, got none$"):
+        check_defaults(Missing)
+    with pytest.raises(
+        ValueError, match=r"^Unknown: expected types that are imported .* name 'Sequence' is not defined"
+    ):
+        check_defaults(Unknown)
+    check_defaults(Config)
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

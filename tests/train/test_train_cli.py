@@ -290,7 +290,7 @@ def test_settings_and_the_method_may_stand_anywhere(fine, tiny_folder, line, mon
     monkeypatch.setattr(engine, "fit", lambda *args, **kw: calls.append((args, kw)) or engine.Run(None, None, None))
     fine(*line.format(words=" ".join(words), data=tiny_folder).split())
     ((method, dataset, folder), options) = calls[0]
-    assert (method, dataset.name, folder) == ("bce", "synthetic-videolt", Path("run"))
+    assert (method.name, dataset.name, folder) == ("bce", "synthetic-videolt", Path("run"))
     assert options.items() >= (SETTINGS | {"epochs": 1, "seed": 3}).items() - {("seed", 3)}
     assert (options["resume"], options["overwrite"], options["quiet"]) == (False, False, True)
 
@@ -350,7 +350,7 @@ def test_sweep_trains_what_is_not_finished(program, tiny_folder, monkeypatch):
     monkeypatch.setattr(engine, "fit", lambda method, *rest, **how: fitted.append(method) or fit(method, *rest, **how))
     Path("runs", folders[2], "report.json").unlink()
     assert program(*command)[:2] == (OK, table)
-    assert fitted == ["focal"]  # once, and only evaluated again
+    assert [found.name for found in fitted] == ["focal"]  # once, and only evaluated again
     code, _, err = program(*command, "--runs", "others", "--seeds", "1,x")
     assert code == BAD_USAGE
     assert "argument --seeds: expected whole numbers with commas between, got '1,x'" in err

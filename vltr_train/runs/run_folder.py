@@ -3,11 +3,12 @@
     config.json                 what was run on what data, by which versions
     metrics.csv                 a line for each epoch
     checkpoint.pt               the state after an epoch; without the optimizer's once its stage has ended
-    best.pt                     the weights at the best validation so far
+    best.pt                     the weights at the best validation up to checkpoint.pt
+    next_best.pt                those of a later epoch, which become best.pt with the next checkpoint.pt
     preds.npy, labels.npy       (n, C) float32 logits and (n, C) uint8 labels, as vltr-eval takes them
     report.json, report.txt     the evaluation of these
     events/                     the scalars of metrics.csv for TensorBoard
-    method.py                   a copy of the code of a method from outside the package; nothing imports it
+    method/                     copies of the code of a method from outside the package; nothing imports them
 
 Each file but the events is written whole or not at all. One of several ranks writes: the engine chooses it.
 torch is imported where checkpoints and events need it, so that a table of many runs is read without it.
@@ -25,6 +26,7 @@ import platform
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
@@ -36,7 +38,7 @@ from vltr_eval._base.arguments import unknown_name
 from vltr_eval._base.files import OutputError, PendingFile
 from vltr_eval._base.version import __version__
 from vltr_train.data.label_lists import default_class_names
-from vltr_train.method_source import COPY, check_code
+from vltr_train.method_source import COPIES, check_code
 from vltr_train.settings import settings_document
 
 if TYPE_CHECKING:
@@ -61,11 +63,11 @@ REQUIRED: dict[str, type | tuple[type, ...]] = {
 CONFIG, METRICS = "config.json", "metrics.csv"
 PREDS, LABELS = "preds.npy", "labels.npy"
 REPORT, REPORT_TEXT = "report.json", "report.txt"
-CHECKPOINTS = ("checkpoint", "best")
+CHECKPOINTS = ("checkpoint", "best", "next_best")
 # In the order in which an overwritten run is removed: no checkpoint may outlive the configuration it belongs to.
-FILES = (*(f"{name}.pt" for name in CHECKPOINTS), METRICS, PREDS, LABELS, REPORT, REPORT_TEXT, COPY, CONFIG)
+FILES = (*(f"{name}.pt" for name in CHECKPOINTS), METRICS, PREDS, LABELS, REPORT, REPORT_TEXT, CONFIG)
 EVENTS = "events"
-EVENT_FILES = f"{EVENTS}/events.out.tfevents.*"
+OTHER_FILES = (f"{EVENTS}/events.out.tfevents.*", f"{COPIES}/**/*.py")
 
 PLAIN_TYPES = (type(None), bool, int, float, str, bytes)
 
@@ -180,7 +182,8 @@ class RunFolder:
         """
         path = Path(path)
         document = _checked_document({"format": RUN_FORMAT, **document}, "document")
-        present = [file for file in (*(path / name for name in FILES), *path.glob(EVENT_FILES)) if file.exists()]
+        files = [path / name for name in FILES] + [file for pattern in OTHER_FILES for file in path.glob(pattern)]
+        present = [file for file in files if file.exists()]
         if present and not overwrite:
             raise ValueError(
                 f"{path}: expected a folder without a run, got one that holds {present[0].name}; "
@@ -218,12 +221,11 @@ class RunFolder:
             if not is_first:
                 return cls(path, dict(document), [])
             folder = cls.create(path, document, overwrite=overwrite)
-            if found is not None and found.code is not None and found.code.text:
-                folder._write_text(COPY, found.code.text)
+            folder._keep_code(found)
             return folder
         folder = cls.open(path)
         if found is not None:
-            check_code(found, folder.document.get("code"), str(path))
+            check_code(found, folder.document.get("code"), str(path), resumes=True)
         if is_first:
             folder.remove_unfinished()
         for key in ("method", "preset", "settings", "dataset"):
@@ -232,7 +234,22 @@ class RunFolder:
                 if isinstance(here, dict):
                     there, here = _only_in(there, here), _only_in(here, there)
                 raise ValueError(f"{path}: expected {key} {there} as in its config.json, got {here}")
+        if is_first:
+            folder._keep_code(found)  # the process may have been killed before it had
         return folder
+
+    def _keep_code(self, found: FoundMethod | None) -> None:
+        """Write the copies of the code of a method, where they are not there yet."""
+        code = None if found is None else found.code
+        for name, content in ({} if code is None else code.copies).items():
+            path = self.path / COPIES / name
+            if path.is_file() and path.read_bytes() == content:
+                continue
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OutputError(f"{path.parent}: cannot be made ({error.strerror or error})") from None
+            self._write(f"{COPIES}/{name}", partial(_write_bytes, content))
 
     @staticmethod
     def is_at(path: str | os.PathLike[str]) -> bool:
@@ -315,10 +332,15 @@ class RunFolder:
     def rewind(self, epoch: int) -> None:
         """Return to the end of this epoch, that of the checkpoint to resume from: later lines and events are dropped.
 
-        So is what a killed process left unfinished.
+        So is what a killed process left unfinished, and the best weights of a later epoch.
         """
         self.close()
         self.remove_unfinished()
+        if self.has_checkpoint("next_best"):
+            if self.load_checkpoint("next_best", ["epoch"])["epoch"] <= epoch:
+                self._keep_next_best()  # the checkpoint was written, and then the process was killed
+            else:
+                self.checkpoint_file("next_best").unlink()
         self._write_epochs([values for values in self._epochs if values["epoch"] <= epoch])
         self._purge_step = epoch + 1
 
@@ -351,14 +373,15 @@ class RunFolder:
     # Checkpoints
 
     def has_checkpoint(self, name: str) -> bool:
-        """Whether there is one of this name, "checkpoint" or "best"."""
+        """Whether there is one of this name, "checkpoint", "best" or "next_best"."""
         return self.checkpoint_file(name).exists()
 
     def save_checkpoint(self, name: str, state: Mapping[str, Any]) -> None:
-        """Write the state as NAME.pt.
+        """Write the state as NAME.pt. With a "checkpoint" the "next_best" becomes the "best": before that a training
+        may have to go on from an earlier one, which need not lead to the same weights again.
 
-        name: "checkpoint" or "best". state: tensors, numbers, text, None, and lists, tuples and dicts of these, so that
-        it can be read without running code from the file; ValueError names what else is in it.
+        name: "checkpoint", "best" or "next_best". state: tensors, numbers, text, None, and lists, tuples and dicts of
+        these, so that it can be read without running code from the file; ValueError names what else is in it.
         """
         import torch
 
@@ -372,6 +395,11 @@ class RunFolder:
                 raise OutputError(f"{path}: cannot be written ({str(error).splitlines()[0]})") from None
 
         self._write(path.name, save)
+        if name == "checkpoint" and self.has_checkpoint("next_best"):
+            self._keep_next_best()
+
+    def _keep_next_best(self) -> None:
+        self.checkpoint_file("next_best").replace(self.checkpoint_file("best"))
 
     def load_checkpoint(self, name: str, keys: Iterable[str] = ()) -> dict[str, Any]:
         """The state that `save_checkpoint` wrote under this name, its tensors in the CPU's memory.
@@ -407,7 +435,7 @@ class RunFolder:
         return state
 
     def checkpoint_file(self, name: str) -> Path:
-        """Where a checkpoint is, "checkpoint" or "best"."""
+        """Where a checkpoint is, "checkpoint", "best" or "next_best"."""
         if name not in CHECKPOINTS:
             raise unknown_name("name", name, CHECKPOINTS)
         return self.path / f"{name}.pt"
@@ -499,9 +527,14 @@ def _checked_document(document: Any, what: str) -> dict[str, Any]:
     return document
 
 
+def _write_bytes(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
+
+
 def _unfinished(path: Path) -> list[Path]:
     """The files that a process was writing when it was killed."""
-    return [file for name in FILES for file in path.glob(f".{name}.*.unfinished")]
+    copies = path.glob(f"{COPIES}/**/.*.py.*.unfinished")
+    return [*copies, *(file for name in FILES for file in path.glob(f".{name}.*.unfinished"))]
 
 
 def check_plain(key_path: str, value: Any) -> None:
