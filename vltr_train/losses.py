@@ -496,8 +496,8 @@ def rebalanced_weights(targets: Any, counts: Any, alpha: float = 0.1, beta: floa
 
     Args:
         targets: (B, C) of 0/1. The targets of mixed videos weight the sum, as in the published code.
-        counts: (C,) numbers, the videos of each class among those that are drawn from. A class without videos counts as
-            having one.
+        counts: (C,) numbers from 0 up, the videos of each class among those that are drawn from. A class without videos
+            counts as having one.
         alpha: The least weight.
         beta: The steepness.
         mu: The r of half the slope; the published configurations have 0.2 for COCO and 0.3 for VOC.
@@ -506,8 +506,8 @@ def rebalanced_weights(targets: Any, counts: Any, alpha: float = 0.1, beta: floa
         (B, C), without gradient to the targets. 16-bit targets have weights in float32.
 
     Raises:
-        ValueError: An argument has another shape or device, or a count is not a number from 0 up. The last cannot be
-            seen on a device without waiting for it.
+        ValueError: An argument has another shape or device, or a count is not a number from 0 up. The values of
+            tensors are not read for this.
         TypeError: An argument holds no numbers.
 
     Source:
@@ -616,7 +616,9 @@ def _counts(values: Any, targets: Tensor) -> Tensor:
     """A (C,) tensor of counts in float32 or wider: 16 bits would round them, or make them infinite."""
     found = _numbers("counts", values, torch.promote_types(targets.dtype, torch.float32))
     found = _per_class("counts", found.to(torch.promote_types(found.dtype, torch.float32)), targets, first="targets")
-    if found.device.type == "cpu" and not (is_count := (found >= 0) & found.isfinite()).all():
+    # The values of tensors are not read in each step: on a device that would wait.
+    is_read = found.device.type == "cpu" and not isinstance(values, Tensor)
+    if is_read and not (is_count := (found >= 0) & found.isfinite()).all():
         wrong = int(is_count.int().argmin())
         raise ValueError(f"counts: expected numbers from 0 up, got {float(found[wrong])} for class {wrong}")
     return found

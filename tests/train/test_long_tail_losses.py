@@ -275,8 +275,9 @@ def test_counts_of_16_bit_targets_are_not_rounded(dtype):
 
 @pytest.mark.parametrize("wrong", [-5.0, float("nan"), float("inf")])
 def test_counts_that_are_none_are_refused_by_the_weights(wrong):
-    with pytest.raises(ValueError, match=rf"^counts: expected numbers from 0 up, got {wrong} for class 1$"):
-        losses.rebalanced_weights([[1, 1]], [5, wrong])
+    for counts in ([5, wrong], np.array([5, wrong])):
+        with pytest.raises(ValueError, match=rf"^counts: expected numbers from 0 up, got {wrong} for class 1$"):
+            losses.rebalanced_weights([[1, 1]], counts)
 
 
 @pytest.mark.parametrize(
