@@ -106,7 +106,7 @@ def resolve_method(method: str | type[Method] | FoundMethod, preset: str | None 
 
     Args:
         method: A name of `all_methods`, a class, "FILE.py:CLASS" or "PACKAGE.MODULE:CLASS". Names may end in ":PRESET".
-            What this function returned is returned again.
+            A `FoundMethod` is returned again.
         preset: A preset, if the name has none.
 
     Raises:

@@ -118,7 +118,7 @@ class Code:
         content: The content of its file; of a class in a notebook its source; None if there is no source.
         source: The source of the class alone, with those of its bases and its Config in the same file; None without.
         modules: The contents of the modules that its file imports from the folder, by their paths in it.
-        values: What a class that a function made took from the function, as text by name; None if that has no text.
+        values: Texts of the values that a class inside a function took from it, by name; None if one has no text.
         is_main: Whether the class is of a script or a notebook, and thus known by its source alone.
     """
 

@@ -160,7 +160,6 @@ def test_a_run_folder_never_has_its_code_imported(data, own, tmp_path):
             config.write_text(json.dumps(stripped | code | {"method": name}))
             with pytest.raises(ValueError, match="method: expected one of"):
                 evaluate_run(tmp_path / "run", open_dataset(data))
-            program("eval", tmp_path / "run", cwd=tmp_path)
             assert not mark.exists()
 
 
