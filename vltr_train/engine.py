@@ -256,6 +256,8 @@ class _Training:
     def evaluate(self, is_last_stage: bool, is_end: bool, line: dict[str, Any]) -> tuple[dict[str, float], bool]:
         """Return the metrics of the selecting split, and whether the method is the best so far of the last stage."""
         found: dict[str, float] = {}
+        if is_last_stage and (is_end or self.selecting is not None):
+            self.method.calibrate(partial(validation_logits, self.method, self.dataset, self.context))
         if self.selecting is not None:
             whole = score(self.method, self.selecting, self.dataset, self.context)
             found = {name: value for name, value in whole.metrics().items() if value == value}
@@ -266,7 +268,6 @@ class _Training:
             is_better = best is None or found.get("mAP", -1.0) > best["mAP"]
         is_best = is_last_stage and is_better
         if is_best:
-            self.method.calibrate(partial(validation_logits, self.method, self.dataset, self.context))
             self.state.best = {"mAP": found.get("mAP", -1.0), "epoch": line["epoch"]}
         return found, is_best
 

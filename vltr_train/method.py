@@ -452,8 +452,8 @@ class Method(nn.Module):
     def calibrate(self, validation: LabelledLogits) -> None:
         """Choose what only predictions need: override this to set buffers by the logits of the validation split.
 
-        The engine calls this on all ranks in the last stage, before it saves a checkpoint as the best. The buffers are
-        saved with that checkpoint. The test split is never given.
+        The engine calls this on all ranks in the last stage, before each evaluation. The buffers are saved with the
+        checkpoint. The test split is never given.
 
         Args:
             validation: Returns the logits and labels of the validation split, or None without such a split.

@@ -12,9 +12,9 @@ from short_runs import short_fit
 from small_methods import COUNTS, TASK, B, C, begin, make, make_batch
 
 import vltr_eval
-from vltr_train import losses
+from vltr_train import engine, losses
 from vltr_train.method import Task
-from vltr_train.methods.tau_norm import TAUS, normalised
+from vltr_train.methods.tau_norm import TAUS, TauNorm, normalised
 from vltr_train.runs.tables import table
 from vltr_train.samplers import ClassSampler, InstanceSampler
 
@@ -367,6 +367,19 @@ def test_tau_is_saved_with_the_best_checkpoint(tiny, tmp_path):
         assert ours == pytest.approx(theirs, abs=1e-4)
     ours, theirs = (np.load(each.folder.path / "preds.npy") for each in (run, baseline))
     assert not np.allclose(ours, theirs)
+
+
+def test_tau_is_chosen_before_an_epoch_is_evaluated(tiny, tmp_path, monkeypatch):
+    used, score = [], engine.score
+
+    def watched(method, *arguments):
+        used.append(method.tau.item())
+        return score(method, *arguments)
+
+    monkeypatch.setattr(engine, "score", watched)
+    monkeypatch.setattr(TauNorm, "calibrate", lambda method, validation: method.tau.fill_(0.25))
+    short_fit("tau_norm", tiny, tmp_path / "run", epochs=2)
+    assert set(used) == {0.25}
 
 
 def test_lws_learns_scales_of_a_frozen_model():

@@ -39,8 +39,7 @@ class TauNormConfig(TrainConfig):
 
     Attributes:
         tau: The power of the norm: 0 only drops the bias, and 1 gives rows of norm 1. None chooses it on the
-            validation set, for each checkpoint that is kept; without a validation set it is 1 then. It is chosen after
-            the evaluation of an epoch, so Acc@k in metrics.csv is of the power before. The report has the chosen one.
+            validation set before each evaluation; without a validation set it is 1 then.
         tau_by: The accuracy that chooses: "groups" is the mean of Acc@1 over head, medium and tail, and "overall" is
             Acc@1 of all labels.
     """
