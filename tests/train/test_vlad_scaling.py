@@ -308,21 +308,21 @@ def test_a_clip_without_frames_is_zero_in_float16():
     assert torch.isfinite(out).all()
 
 
+LAYERS = {
+    dtype: LargeLinear(4, 3, Memory()).requires_grad_(False).to(dtype) for dtype in (torch.float32, torch.float64)
+}
+LAYERS[torch.float64].load_state_dict(LAYERS[torch.float32].state_dict())
+BY_JIT = pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated:DeprecationWarning")
 # Of a vector of 24 numbers in float32 or float64.
 OPERATIONS = {
     "vlad": lambda x: vlad(x.view(2, 3, 4), x.view(1, 2, 3, 4).sigmoid()),
     "scores": lambda x: torch.cat([part.flatten() for part in score_frames(x.view(6, 4), x.view(6, 4), Memory())]),
-    "linear": lambda x: layer_of(x.dtype)(x.view(6, 4).square()),
+    "linear": lambda x: LAYERS[x.dtype](x.view(6, 4).square()),
 }
 
 
-def layer_of(dtype: torch.dtype) -> LargeLinear:
-    layer = LargeLinear(4, 3, Memory()).requires_grad_(False)
-    layer.weight.data = torch.arange(12.0, dtype=dtype).view(3, 4) / 12
-    return layer
-
-
 @pytest.mark.parametrize("name", OPERATIONS)
+@BY_JIT
 def test_transforms_of_torch_see_the_formula(name):
     operation = OPERATIONS[name]
     x = torch.linspace(-1, 2, 24)
@@ -339,7 +339,7 @@ def test_transforms_of_torch_see_the_formula(name):
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-@pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated:DeprecationWarning")
+@BY_JIT
 def test_traces_hold_the_formula(name):
     operation, x = OPERATIONS[name], torch.linspace(-1, 2, 24)
     traced = torch.jit.trace(operation, x)
