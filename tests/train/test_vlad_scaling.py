@@ -313,7 +313,7 @@ LAYERS = {
 }
 LAYERS[torch.float64].load_state_dict(LAYERS[torch.float32].state_dict())
 BY_JIT = pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated:DeprecationWarning")
-# Of a vector of 24 numbers in float32 or float64.
+# Functions of a vector of 24 numbers, in float32 or float64.
 OPERATIONS = {
     "vlad": lambda x: vlad(x.view(2, 3, 4), x.view(1, 2, 3, 4).sigmoid()),
     "scores": lambda x: torch.cat([part.flatten() for part in score_frames(x.view(6, 4), x.view(6, 4), Memory())]),
