@@ -67,7 +67,7 @@ def fit(
         checkpoint_every: The epochs between two checkpoints to resume from. The end of a stage always has one.
         device: Default: a GPU if there is one.
         store: "auto", "host" or "device": see `resident_frames`.
-        threads: Threads of the core.
+        threads: Threads of the core for batches and metrics; the model takes torch's.
         quiet: Print no stages, epochs, notes and progress on stderr.
         **settings: Fields of the method's Config, and ``protocol="official"``.
 

@@ -11,6 +11,23 @@ float* floats_of(const MaybeTensor& tensor) { return tensor ? reinterpret_cast<f
 
 double* doubles_of(const Tensor& tensor) { return reinterpret_cast<double*>(tensor.data); }
 
+// The core reads and writes all tensors of a call on the device of the first, by plain loads and stores.
+void expect_usable(const Tensor& first, std::initializer_list<const Tensor*> others) {
+  const auto check = [&](const Tensor& tensor) {
+    expect(tensor.device == first.device, "tensors: expected all on one device");
+    const auto itemsize = static_cast<std::uintptr_t>(size_of(tensor.dtype));
+    auto offsets = reinterpret_cast<std::uintptr_t>(tensor.data);
+    for (const std::int64_t stride : tensor.strides) offsets |= static_cast<std::uintptr_t>(stride);
+    expect(tensor.size() == 0 || offsets % itemsize == 0, "tensors: expected elements at multiples of their size");
+  };
+  check(first);
+  for (const Tensor* const tensor : others) {
+    if (tensor != nullptr) check(*tensor);
+  }
+}
+
+const Tensor* pointer_to(const MaybeTensor& tensor) { return tensor ? &*tensor : nullptr; }
+
 VladShape shape_of(const Tensor& sums, bool whole) {
   expect(sums.shape.size() == 3 && is_output(sums, DType::kFloat32) && sums.shape[1] >= 1 && sums.shape[2] >= 1,
          "sums: expected (R, D, K) float32 in C order");
@@ -39,6 +56,7 @@ void scale_vlad(const Tensor& sums, const MaybeTensor& mass, const MaybeTensor& 
   const VladShape shape = shape_of(sums, whole);
   expect_weights(shape, mass, centers, factors);
   expect_lengths(shape, out_lengths);
+  expect_usable(sums, {pointer_to(mass), pointer_to(centers), pointer_to(factors), &out_lengths});
   const VladScaling request{
       shape, floats_of(sums), floats_of(mass), floats_of(centers), floats_of(factors), doubles_of(out_lengths)};
   run_on_device_of(
@@ -61,6 +79,8 @@ void scale_vlad_gradient(const Tensor& vectors, const Tensor& gradient, const Ma
   expect_lengths(shape, lengths);
   expect(has_shape(coefficients, {shape.rows, 3, shape.clusters}) && is_output(coefficients, DType::kFloat32),
          "coefficients: expected (R, 3, K) float32 in C order");
+  expect_usable(vectors, {&gradient, pointer_to(mass), pointer_to(centers), pointer_to(factors), &lengths,
+                          &coefficients, &out, pointer_to(out_mass), pointer_to(out_centers), pointer_to(out_factors)});
   const VladScalingGradient request{
       shape,
       floats_of(vectors),
@@ -82,7 +102,6 @@ void scale_vlad_gradient(const Tensor& vectors, const Tensor& gradient, const Ma
 
 cpu::FloatMatrix floats_in(const Tensor& tensor) {
   constexpr std::int64_t kSize = sizeof(float);
-  expect(tensor.strides[0] % kSize == 0 && tensor.strides[1] % kSize == 0, "a, b: expected strides of whole floats");
   return {reinterpret_cast<const float*>(tensor.data), tensor.strides[0] / kSize, tensor.strides[1] / kSize};
 }
 
@@ -94,6 +113,7 @@ void multiply(const Tensor& a, const Tensor& b, const Tensor& out, int threads) 
   expect(a.shape[1] == b.shape[0], "b: expected as many rows as a has columns");
   expect(has_shape(out, {a.shape[0], b.shape[1]}) && out.contiguous(),
          "out: expected (rows of a, columns of b) in C order");
+  expect_usable(a, {&b, &out});
   const cpu::Product request{a.shape[0],   b.shape[1],   a.shape[1],
                              floats_in(a), floats_in(b), reinterpret_cast<float*>(out.data)};
   Call(threads, py::none())([&](const cpu::Runner& runner) { cpu::multiply(request, runner); });

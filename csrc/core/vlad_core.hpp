@@ -7,7 +7,7 @@
 // Sums over dims add blocks of 32 as floats, and the blocks as doubles. Sums over rows add blocks of 8, and then the
 // blocks, as floats. Every sum is in rising order, so that CPU and CUDA give the same bits with any number of threads.
 //
-// Test  tests/train/test_vlad_scaling.py
+// Test  csrc/tests/test_vlad.cpp, tests/train/test_vlad_scaling.py
 #pragma once
 
 #include "core/element.hpp"

@@ -1,5 +1,6 @@
 // Both matrices are first copied in the order that the kernel reads: panels of a for as many rows as a tile has, and of
-// b for as many columns. The panels of a are shared by all threads; each item of work copies its own columns of b.
+// b for as many columns. The panels of a are shared by all threads; each item of work copies its own columns of b. An
+// item has all rows, or part of them where there are more threads than groups of columns.
 #include "cpu/product.hpp"
 
 #include <algorithm>
@@ -18,6 +19,7 @@ namespace {
 constexpr std::int64_t kBlocks = 8;         // of depth, whose panels of a are kept at once
 constexpr std::int64_t kRowsAtOnce = 1024;  // of a
 constexpr std::int64_t kColsOfItem = 256;   // with kDepthOfSum rows of b: half of a small L2 cache
+constexpr std::int64_t kLeastPanels = 4;    // of a in an item: fewer do not repay the copy of b
 constexpr int kMostTile = 512;              // floats
 
 std::int64_t ceil_divide(std::int64_t count, std::int64_t size) { return (count + size - 1) / size; }
@@ -92,6 +94,11 @@ class Multiplication {
   }
 
  private:
+  struct Panels {
+    std::int64_t first;
+    std::int64_t end;
+  };
+
   std::int64_t num_panels() const { return ceil_divide(rows_, kernel_.rows); }
   std::int64_t length_of(std::int64_t begin) const { return std::min(kDepthOfSum, depth_ - begin); }
   // The panel of a that begins at row `panel * kernel_.rows` and at `begin` of the depth.
@@ -115,16 +122,22 @@ class Multiplication {
   void multiply_panels() {
     const double cost =
         0.02 * static_cast<double>(rows_) * static_cast<double>(depth_) * static_cast<double>(request_.cols);
-    runner_.for_cost(cost).run(ceil_divide(request_.cols, kColsOfItem), [&](std::int64_t item, int) {
-      const std::int64_t col = item * kColsOfItem;
+    const Runner runner = runner_.for_cost(cost);
+    const std::int64_t groups = ceil_divide(request_.cols, kColsOfItem);
+    const std::int64_t most_parts = std::max<std::int64_t>(1, num_panels() / kLeastPanels);
+    const std::int64_t parts = std::min(most_parts, ceil_divide(runner.threads, std::max<std::int64_t>(1, groups)));
+    runner.run(groups * parts, [&](std::int64_t item, int) {
+      const std::int64_t col = item / parts * kColsOfItem;
+      const std::int64_t part = item % parts;
+      const Panels panels{part * num_panels() / parts, (part + 1) * num_panels() / parts};
       Array<float> copied(kColsOfItem * kDepthOfSum);
       for (std::int64_t begin = 0; begin < depth_; begin += kDepthOfSum) {
-        multiply_block(begin, col, std::min(kColsOfItem, request_.cols - col), copied.data());
+        multiply_block(begin, panels, col, std::min(kColsOfItem, request_.cols - col), copied.data());
       }
     });
   }
 
-  void multiply_block(std::int64_t begin, std::int64_t col, std::int64_t cols, float* copied) {
+  void multiply_block(std::int64_t begin, Panels panels, std::int64_t col, std::int64_t cols, float* copied) {
     const FloatMatrix& b = request_.b;
     const std::int64_t length = length_of(begin);
     const float* const from = b.data + (first_ + begin) * b.row_stride;
@@ -134,7 +147,7 @@ class Multiplication {
                  copied + j * length);
     }
     const bool add = first_ + begin > 0;
-    for (std::int64_t panel = 0; panel < num_panels(); ++panel) {
+    for (std::int64_t panel = panels.first; panel < panels.end; ++panel) {
       const std::int64_t row = panel * kernel_.rows;
       const std::int64_t rows = std::min<std::int64_t>(kernel_.rows, rows_ - row);
       for (std::int64_t j = 0; j < cols; j += kernel_.cols) {

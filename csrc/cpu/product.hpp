@@ -4,7 +4,7 @@
 // rising order. So its bits depend neither on the number of threads nor on the sizes of the matrices. Where the
 // processor has FMA, a step of a sum is rounded once, else twice.
 //
-// Test  tests/train/test_product.py
+// Test  csrc/tests/test_vlad.cpp, tests/train/test_product.py
 #pragma once
 
 #include <cstdint>

@@ -202,7 +202,7 @@ Array<float> random_floats(test::Random& random, std::int64_t count) {
 void print_vlad() {
   constexpr std::int64_t kDims = 70;
   constexpr std::int64_t kClusters = 9;
-  constexpr VladShape kShape{19, kDims, kClusters, true};
+  constexpr VladShape kShape{67, kDims, kClusters, true};
   test::Random random(6);
   cpu::Runner runner;
   runner.threads = 2;

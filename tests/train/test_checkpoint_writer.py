@@ -175,6 +175,47 @@ def test_a_second_interrupt_abandons_the_write(folder, monkeypatch):
     assert sorted(path.name for path in folder.path.iterdir()) == ["checkpoint.pt", "config.json"]
 
 
+@pytest.mark.parametrize("error", [None, ValueError("of the training")])
+def test_a_first_interrupt_of_the_wait_still_waits(folder, gate, monkeypatch, error):
+    writer, waits = CheckpointWriter(folder), []
+
+    def interrupt_first(*_):
+        waits.append(1)
+        if len(waits) == 1:
+            raise KeyboardInterrupt
+        gate.set()
+        threading.Thread.join(writer._thread, 30)
+
+    def run():
+        with writer:
+            writer.save(checkpoint={"epoch": 3})
+            monkeypatch.setattr(writer._thread, "join", interrupt_first)
+            if error is not None:
+                raise error
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert len(waits) == 2
+    assert folder.load_checkpoint("checkpoint") == {"epoch": 3}
+
+
+def test_a_failed_write_after_an_error_of_the_training_is_told(folder, monkeypatch, capsys):
+    def fail(state, path):
+        raise RuntimeError("no space left")
+
+    def run():
+        with CheckpointWriter(folder) as writer:
+            writer.save(checkpoint={"epoch": 1})
+            raise ValueError("loss")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(ValueError, match=r"^loss$"):
+        run()
+    told = capsys.readouterr().err
+    assert told.startswith("The last checkpoint was not saved: ")
+    assert told.endswith("checkpoint.pt: cannot be written (no space left)\n")
+
+
 # In a training
 
 
@@ -235,25 +276,43 @@ def run_to_end(words):
     assert process.returncode == 0, error
 
 
+STUCK = """
+import io, sys, time, torch
+from vltr_train import cli
+save = torch.save
+def save_half(state, path):
+    content = io.BytesIO()
+    save(state, content)
+    path.write_bytes(content.getvalue()[: content.tell() // 2])
+    (path.parent / "stuck").touch()
+    time.sleep(120)
+torch.save = save_half
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
 def test_a_kill_while_the_thread_writes_leaves_a_whole_checkpoint(tiny_folder, tmp_path):
-    """Killed at random moments of three writes; the run that is resumed each time has the bits of one never killed."""
+    """Killed within a write, and at random moments; the run that is resumed has the bits of one never killed."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run_to_end(command(tiny_folder, whole))
-    rng, met = random.Random(5), 0
-    for _ in range(3):
-        process, until = run_of(command(tiny_folder, killed)), time.monotonic() + 60
-        while process.poll() is None and not list(killed.glob(".checkpoint.pt.*.unfinished")):
+    words = command(tiny_folder, killed)
+    rng = random.Random(5)
+    for is_stuck in (False, True, False):
+        process = run_of([sys.executable, "-c", STUCK, *words[3:]] if is_stuck else words)
+        sign, until = "stuck" if is_stuck else ".checkpoint.pt.*.unfinished", time.monotonic() + 60
+        while process.poll() is None and not list(killed.glob(sign)):
             assert time.monotonic() < until
             time.sleep(0.001)
-        time.sleep(rng.random() * 0.02)
+        time.sleep(0 if is_stuck else rng.random() * 0.02)
         process.kill()
         process.wait()
         process.stderr.close()
-        met += bool(list(killed.glob(".*.unfinished")))
+        if is_stuck:
+            assert list(killed.glob(".*.unfinished"))  # the write was cut off
+            (killed / "stuck").unlink()
         if (killed / "checkpoint.pt").exists():
             RunFolder.open(killed).load_checkpoint("checkpoint", ("method", "total"))
-    assert met  # a write was cut off at least once
-    run_to_end(command(tiny_folder, killed))
+    run_to_end(words)
     assert_same_run(whole, killed)
     assert not list(killed.glob(".*.unfinished"))
 

@@ -12,6 +12,8 @@ from vltr_eval._base.arrays import borrow
 SIMD_LEVELS = vltr_eval.build_info()["simd_available"]
 # Rows, depth and columns: around the sizes of tiles, more than the 256 of a sum, the 2,048 at once, the 1,024 rows.
 SHAPES = [(1, 1, 1), (2, 3, 5), (13, 256, 32), (27, 257, 33), (128, 40, 300), (30, 2100, 70), (1030, 20, 18), (0, 3, 4)]
+# Several groups of columns, and rows that more threads than groups divide: above the cost that wakes the others.
+SHAPES += [(65, 40, 700), (130, 300, 70)]
 
 
 @pytest.fixture(params=SIMD_LEVELS)
@@ -105,6 +107,12 @@ def test_other_arrays_are_refused(a, b, message):
     out = np.zeros((2, b.shape[1]), np.float32)
     with pytest.raises(ValueError, match=message):
         _core.multiply(*(borrow("array", array).core for array in (a, b, out)), 1)
+
+
+def test_elements_that_are_not_aligned_are_refused():
+    a = np.zeros(4 * 6 + 2, np.uint8)[2:].view(np.float32).reshape(2, 3)
+    with pytest.raises(ValueError, match="tensors: expected elements at multiples of their size"):
+        multiply(a, np.zeros((3, 4), np.float32))
 
 
 def test_an_output_of_another_shape_or_order_is_refused():

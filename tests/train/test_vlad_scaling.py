@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import weakref
 
 import numpy as np
 import pytest
 import torch
-from devices import on_device, to_host
+from devices import DEVICES, EMULATED, on_device, to_host, torch_on_device
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from vltr_eval._base import _core
 from vltr_eval._base.arrays import borrow
@@ -21,6 +23,7 @@ from vltr_train.ops.vlad import LargeLinear, score_frames, vlad
 
 LEAST = 1e-12
 SHAPES = [(1, 1, 1), (3, 5, 1), (2, 33, 7), (9, 16, 64), (17, 70, 5), (1, 100, 600), (0, 4, 3)]
+THREADED = [(65, 130, 7), (33, 64, 40)]  # several items of work, and more of it than the calling thread does alone
 KINDS = [(centers, factors, whole) for centers in (False, True) for factors in (False, True) for whole in (False, True)]
 
 
@@ -137,7 +140,7 @@ def test_gradients_of_clusters_below_the_least_length_are_those_of_torch(whole):
     np.testing.assert_allclose(found, leaf.grad.numpy(), rtol=1e-3, atol=1e-3 * np.abs(leaf.grad.numpy()).max())
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", SHAPES + THREADED)
 @pytest.mark.parametrize(("centers", "factors", "whole"), KINDS)
 def test_bits_are_those_of_one_thread_on_every_device(device, shape, centers, factors, whole):
     given = make(shape, centers=centers, factors=factors, seed=2)
@@ -159,6 +162,23 @@ def test_a_cluster_with_a_nan_is_all_nan():
     assert np.isnan(found[1, :, 1]).all()
     assert np.isfinite(np.delete(found[1], 1, axis=1)).all()
     assert np.isfinite(found[0]).all()
+
+
+def test_core_refuses_elements_that_are_not_aligned():
+    given = make((2, 4, 3), centers=True, factors=True)
+    moved = np.zeros(given["mass"].nbytes + 1, np.uint8)[1:].view(np.float32).reshape(given["mass"].shape)
+    with pytest.raises(ValueError, match="tensors: expected elements at multiples of their size"):
+        _core.scale_vlad(
+            lend(given["sums"]), lend(moved), lend(given["centers"]), None, True, lend(np.zeros((2, 3))), 1
+        )
+
+
+@pytest.mark.skipif("cuda" not in DEVICES, reason="needs a device")
+def test_core_refuses_tensors_on_two_devices():
+    given = make((2, 4, 3), centers=False, factors=True)
+    sums, factors, lengths = lend(on_device(given["sums"], "cuda")), given["factors"], np.zeros((2, 3))
+    with pytest.raises(ValueError, match="tensors: expected all on one device"):
+        _core.scale_vlad(sums, None, None, lend(factors), True, lend(on_device(lengths, "cuda")), 1)
 
 
 @pytest.mark.parametrize("name", ["mass", "centers", "factors"])
@@ -269,6 +289,89 @@ def test_autocast_keeps_the_formula_of_torch():
     torch.testing.assert_close(out.float(), vlad(leaves[0], leaves[1], gate=leaves[2]), rtol=0.05, atol=0.02)
 
 
+@pytest.mark.parametrize("shape", [(1, 2, 3, 4, 0), (1, 2, 3, 0, 2), (1, 2, 0, 4, 2), (1, 0, 3, 4, 2)])
+def test_empty_sizes_give_the_same_in_every_dtype(shape):
+    leaves = leaves_of(8, *shape, False, False)
+    out = vlad(leaves[0], leaves[1])
+    assert torch.equal(out.double(), vlad(leaves[0].double(), leaves[1].double()))
+    out.sum().backward()
+    assert all((leaf.grad == 0).all() for leaf in leaves[:2])
+
+
+def test_a_clip_without_frames_is_zero_in_float16():
+    leaves = leaves_of(9, 1, 2, 3, 4, 2, True, False)
+    shares = leaves[1].detach().half()
+    shares[:, 0] = 0
+    out = vlad(leaves[0].detach().half(), shares, gate=leaves[2].detach().half())
+    assert out.dtype == torch.float16
+    assert (out[:, 0] == 0).all()
+    assert torch.isfinite(out).all()
+
+
+LAYERS = {
+    dtype: LargeLinear(4, 3, Memory()).requires_grad_(False).to(dtype) for dtype in (torch.float32, torch.float64)
+}
+LAYERS[torch.float64].load_state_dict(LAYERS[torch.float32].state_dict())
+BY_JIT = pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated:DeprecationWarning")
+# Functions of a vector of 24 numbers, in float32 or float64.
+OPERATIONS = {
+    "vlad": lambda x: vlad(x.view(2, 3, 4), x.view(1, 2, 3, 4).sigmoid()),
+    "scores": lambda x: torch.cat([part.flatten() for part in score_frames(x.view(6, 4), x.view(6, 4), Memory())]),
+    "linear": lambda x: LAYERS[x.dtype](x.view(6, 4).square()),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@BY_JIT
+def test_transforms_of_torch_see_the_formula(name):
+    operation = OPERATIONS[name]
+    x = torch.linspace(-1, 2, 24)
+    wide = x.double().requires_grad_()
+    (expected,) = torch.autograd.grad(operation(wide).square().sum(), wide)
+    torch.testing.assert_close(torch.func.grad(lambda v: operation(v).square().sum())(x), expected.float())
+    many = torch.func.vmap(operation)(torch.stack([x, 2 * x]))
+    torch.testing.assert_close(many, torch.stack([operation(x), operation(2 * x)]))
+    tangent = torch.ones_like(x)
+    with forward_ad.dual_level():
+        found = forward_ad.unpack_dual(operation(forward_ad.make_dual(x, tangent))).tangent
+    wanted = torch.func.jvp(operation, (wide.detach(),), (tangent.double(),))[1]
+    torch.testing.assert_close(found, wanted.float())
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@BY_JIT
+def test_traces_hold_the_formula(name):
+    operation, x = OPERATIONS[name], torch.linspace(-1, 2, 24)
+    traced = torch.jit.trace(operation, x)
+    torch.testing.assert_close(traced(2 * x), operation(2 * x))
+
+
+@pytest.mark.parametrize("name", ["vlad", "linear"])
+def test_operations_on_a_device_are_those_in_cpu_memory(device, name):
+    if device == "cuda" and EMULATED:
+        pytest.skip("NOT TESTED on the emulator: results of torch are not in its memory")
+    rng = np.random.default_rng(10)
+    arrays = {
+        "vlad": [rng.random(size, np.float32) for size in ((3, 4, 5), (2, 3, 4, 6), (6, 5), (5, 6))],
+        "linear": [rng.random((8, *LARGE[:1]), np.float32)],
+    }[name]
+    found = []
+    for kind in ("cpu", device):
+        torch.manual_seed(0)
+        leaves = [torch_on_device(torch.from_numpy(array.copy()), kind).requires_grad_() for array in arrays]
+        if name == "vlad":
+            out = vlad(leaves[0], leaves[1], gate=leaves[2], centers=leaves[3])
+        else:
+            layer = LargeLinear(*LARGE, Memory())
+            layer.weight = nn.Parameter(torch_on_device(layer.weight.detach(), kind))
+            leaves.append(layer.weight)
+            out = layer(leaves[0])
+        out.square().sum().backward()
+        found.append([out.detach(), *(leaf.grad for leaf in leaves)])
+    for got, wanted in zip(found[1], found[0], strict=True):
+        np.testing.assert_allclose(to_host(got), to_host(wanted), rtol=1e-4, atol=1e-5)
+
+
 # Scores of frames
 
 
@@ -326,9 +429,29 @@ def test_the_large_layer_is_torchs_linear():
     torch.testing.assert_close(ours.weight.grad, theirs.weight.grad, rtol=1e-5, atol=1e-3)
 
 
-def test_bits_of_the_large_layer_do_not_depend_on_threads():
+@pytest.mark.parametrize("shape", [(LARGE[0],), (2, 3, LARGE[0]), (0, LARGE[0])])
+def test_the_large_layer_takes_inputs_of_any_rank(shape):
     torch.manual_seed(0)
-    layer, inputs = LargeLinear(*LARGE, Memory()), torch.randn(6, LARGE[0])
+    layer, inputs = LargeLinear(*LARGE, Memory()), torch.randn(shape)
+    torch.testing.assert_close(layer(inputs), nn.functional.linear(inputs, layer.weight))
+
+
+@pytest.mark.parametrize(("num_rows", "products"), [(1, 0), (7, 0), (8, 2), (255, 2), (256, 3)])
+def test_the_core_multiplies_where_it_is_faster(monkeypatch, num_rows, products):
+    calls, multiply = [], _core.multiply
+    monkeypatch.setattr(_core, "multiply", lambda *arguments: (calls.append(1), multiply(*arguments)))
+    torch.manual_seed(0)
+    layer, inputs = LargeLinear(40, 30, Memory()), torch.randn(num_rows, 40, requires_grad=True)
+    layer(inputs).square().sum().backward()
+    assert len(calls) == products
+    found = inputs.grad.clone(), layer.weight.grad.clone()
+    expected = torch.autograd.grad(nn.functional.linear(inputs, layer.weight).square().sum(), (inputs, layer.weight))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_bits_that_the_core_makes_do_not_depend_on_threads():
+    torch.manual_seed(0)
+    layer, inputs = LargeLinear(*LARGE, Memory()), torch.randn(256, LARGE[0])
     found = []
     before = torch.get_num_threads()
     try:
@@ -346,7 +469,7 @@ def test_the_gradient_of_a_weight_is_its_memory_itself_and_comes_back():
     layer = LargeLinear(*LARGE, Memory())
     addresses = []
     for _ in range(3):
-        layer(torch.randn(4, LARGE[0])).sum().backward()
+        layer(torch.randn(8, LARGE[0])).sum().backward()
         addresses.append(layer.weight.grad.data_ptr())
         layer.weight.grad = None
     assert len(set(addresses)) == 1
@@ -384,9 +507,46 @@ def test_the_smallest_block_that_is_enough_is_lent():
     assert taken.data_ptr() == address
 
 
-def test_copies_of_a_memory_share_nothing():
+def test_a_small_tensor_keeps_no_large_block():
+    memory, like = Memory(), torch.zeros(1)
+    large = memory.take((4, *LARGE), like)
+    address = large.data_ptr()
+    del large
+    small = memory.take(LARGE, like)
+    half = memory.take((2, *LARGE), like)
+    assert small.data_ptr() != address
+    assert half.data_ptr() == address
+
+
+def test_blocks_that_nobody_needs_are_freed():
+    memory, like = Memory(), torch.zeros(1)
+    memory.take((4, *LARGE), like)
+    freed = weakref.ref(memory._free[0][1])
+    for _ in range(31):
+        memory.take(LARGE, like)
+    assert freed() is not None
+    for _ in range(2):
+        memory.take(LARGE, like)
+    assert freed() is None
+    assert len(memory._free) == 1
+
+
+def test_eval_frees_the_memory_of_the_large_layer():
     memory = Memory()
-    memory.take(LARGE, torch.zeros(1))
-    for other in (copy.deepcopy(memory), pickle.loads(pickle.dumps(memory))):
-        taken = other.take(LARGE, torch.zeros(1))
-        assert taken.data_ptr() != memory.take(LARGE, torch.zeros(1)).data_ptr()
+    layer = nn.Sequential(LargeLinear(*LARGE, memory))
+    layer(torch.randn(8, LARGE[0])).sum().backward()
+    layer.zero_grad(set_to_none=True)
+    assert memory._free
+    layer.train()
+    assert memory._free
+    layer.eval()
+    assert not memory._free
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda memory: pickle.loads(pickle.dumps(memory))])
+def test_copies_of_a_memory_share_nothing(copied):
+    memory, like = Memory(), torch.zeros(1)
+    address = memory.take(LARGE, like).data_ptr()
+    taken = copied(memory).take(LARGE, like)
+    assert taken.data_ptr() != address
+    assert memory.take(LARGE, like).data_ptr() == address

@@ -21,7 +21,8 @@ class NetVLAD(Aggregator):
     Each v_k is scaled to length 1, and then all of them together. The result is ReLU6(BatchNorm(Linear(v))).
 
     Masked frames belong to no cluster, so they add nothing to any v_k. In training they still count in the batch
-    statistics of both normalisations of frames.
+    statistics of both normalisations of frames. The result is differentiable once in float32, and any number of times
+    in float64.
 
     Args:
         dim: D.
@@ -108,7 +109,8 @@ class NeXtVLAD(Aggregator):
     groups of a_tgk (x_tg - c_k), each scaled to length 1; h = BatchNorm(Linear(Dropout(BatchNorm(v)))). The result is
     h x sigmoid(Linear(ReLU(BatchNorm(Linear(h))))), (B, hidden).
 
-    Masked frames get no attention. In training they still count in the batch statistics of the assignment.
+    Masked frames get no attention. In training they still count in the batch statistics of the assignment. The result
+    is differentiable once in float32, and any number of times in float64.
 
     Args:
         dim: D.

@@ -1,8 +1,12 @@
 """The sums of VLAD and their scaling, and the layers before and behind them, with gradients that copy nothing.
 
 In float32 the core scales the sums where torch's product has put them, and its backward pass reads the scaled ones:
-no other array of their size is kept. On the CPU the core multiplies by the large layer too. Other dtypes, autocast and
-torch.compile run the same formula in torch.
+no other array of their size is kept. On the CPU the core multiplies for the large layer too. The core takes as many
+threads as torch, `torch.get_num_threads()`.
+
+Other dtypes and autocast run the same formula in torch. So do torch.compile, torch.jit.trace, the transforms of
+torch.func and forward-mode derivatives, which cannot see into the core. A result in float32 is differentiated once; in
+float64 there are derivatives of every order.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.forward_ad import unpack_dual
 from torch.autograd.function import once_differentiable
 from torch.linalg import vector_norm
 
@@ -21,6 +26,8 @@ from vltr_train.ops.memory import Memory
 __all__ = ["LargeLinear", "score_frames", "vlad"]
 
 _EPS = 1e-12  # the smallest divisor of a normalisation, as in torch's `normalize`
+_FORWARD_ROWS = 256  # of inputs, from which the core multiplies faster than torch
+_BACKWARD_ROWS = 8
 
 
 def vlad(
@@ -49,7 +56,7 @@ def vlad(
         (V, B, D x K), cluster k fastest.
 
     Raises:
-        RuntimeError: The result is differentiated twice.
+        RuntimeError: The result is differentiated twice in float32.
 
     Source:
         Arandjelovic et al., CVPR 2016.
@@ -59,28 +66,33 @@ def vlad(
         tensor([[[0.6000, 0.8000]]])
     """
     arrays = [array for array in (frames, shares, gate, centers) if array is not None]
-    if _in_core(*arrays):
+    if _in_core(*arrays) and min(frames.shape[-1], shares.shape[-1]) > 0:
         return _Vlad.apply(frames, shares, gate, centers, whole, Memory() if memory is None else memory)
     sums = frames.mT @ shares.to(frames.dtype)  # (V, B, D, K)
     if centers is not None:
         sums = sums - shares.sum(2, keepdim=True) * centers
     if gate is not None:
         sums = sums * gate.sigmoid().mT
-    lengths = vector_norm(sums, dim=2, keepdim=True)
+    wide = torch.promote_types(sums.dtype, torch.float32)  # float16 has no number as small as the least length
+    lengths = vector_norm(sums, dim=2, keepdim=True, dtype=wide)
     scales = 1 / lengths.clamp_min(_EPS)
     if whole:
         scales = scales / vector_norm(lengths * scales, dim=3, keepdim=True).clamp_min(_EPS)
-    return (sums * scales).flatten(2)
+    return (sums * scales).to(sums.dtype).flatten(2)
 
 
 def _in_core(*arrays: Tensor) -> bool:
-    """Whether the core can compute with these tensors."""
-    kind = arrays[0].device.type
+    """Whether the core can compute with these tensors, and nobody has to see how."""
+    device = arrays[0].device
     return (
-        all(array.dtype == torch.float32 for array in arrays)
-        and (kind == "cpu" or (kind == "cuda" and hasattr(_core, "CudaMatrix")))
-        and not torch.is_autocast_enabled(kind)
+        all(array.dtype == torch.float32 and array.device == device for array in arrays)
+        and (device.type == "cpu" or (device.type == "cuda" and hasattr(_core, "CudaMatrix")))
+        and not torch.is_autocast_enabled(device.type)
         and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and not torch._C._are_functorch_transforms_active()
+        and all(unpack_dual(array).tangent is None for array in arrays)
+        and all(array.data_ptr() % array.element_size() == 0 for array in arrays)
     )
 
 
@@ -189,7 +201,7 @@ def score_frames(frames: Tensor, weight: Tensor, memory: Memory) -> tuple[Tensor
         The scores (N, K), and the frames (N, D).
 
     Raises:
-        RuntimeError: The result is differentiated twice.
+        RuntimeError: The result is differentiated twice in float32.
 
     Example:
         >>> score_frames(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]]), Memory())
@@ -224,8 +236,10 @@ class _Scores(torch.autograd.Function):
 class LargeLinear(nn.Linear):
     """As `torch.nn.Linear` without a bias, for a weight of hundreds of megabytes.
 
-    The gradients use the memory of the last step's. On the CPU the core multiplies: it splits a sum only by its length,
-    so the bits do not depend on the number of threads.
+    The gradients use the memory of the last step's, which `eval` frees. On the CPU the core makes the gradients of 8
+    rows and more, and the result of 256 rows and more; it is faster there. It splits a sum only by its length, so the
+    bits of these do not depend on the number of threads. Fewer rows, and inputs of other than two dimensions, are
+    multiplied by torch.
 
     Args:
         in_features: The length of the inputs.
@@ -239,9 +253,14 @@ class LargeLinear(nn.Linear):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Multiply inputs (R, in_features) by the weight."""
-        if not _in_core(inputs, self.weight):
+        if inputs.dim() != 2 or not _in_core(inputs, self.weight):
             return super().forward(inputs)
         return _LargeProduct.apply(inputs, self.weight, self._memory)
+
+    def train(self, mode: bool = True) -> LargeLinear:
+        if not mode:
+            self._memory.clear()
+        return super().train(mode)
 
 
 class _LargeProduct(torch.autograd.Function):
@@ -251,23 +270,25 @@ class _LargeProduct(torch.autograd.Function):
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, memory: Memory) -> Tensor:
         ctx.save_for_backward(inputs, weight)
         ctx.memory = memory
-        return _product(inputs, weight.T, inputs.new_empty(len(inputs), len(weight)))
+        out = inputs.new_empty(len(inputs), len(weight))
+        return _product(inputs, weight.T, out, in_core=len(inputs) >= _FORWARD_ROWS)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         inputs, weight = ctx.saved_tensors
+        in_core = len(inputs) >= _BACKWARD_ROWS
         of_inputs = of_weight = None
         if ctx.needs_input_grad[0]:
-            of_inputs = _product(gradient, weight, ctx.memory.take(inputs.shape, inputs))
+            of_inputs = _product(gradient, weight, ctx.memory.take(inputs.shape, inputs), in_core=in_core)
         if ctx.needs_input_grad[1]:
-            of_weight = _product(gradient.T, inputs, ctx.memory.take(weight.shape, weight))
+            of_weight = _product(gradient.T, inputs, ctx.memory.take(weight.shape, weight), in_core=in_core)
         return of_inputs, of_weight, None
 
 
-def _product(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+def _product(a: Tensor, b: Tensor, out: Tensor, *, in_core: bool) -> Tensor:
     """Write the product of two matrices into memory, and return it."""
-    if a.device.type != "cpu":
+    if not in_core or a.device.type != "cpu":
         return torch.mm(a, b, out=out)
     _core.multiply(_core_of(a), _core_of(b), _core_of(out), torch.get_num_threads())
     return out

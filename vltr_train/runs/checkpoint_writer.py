@@ -6,8 +6,8 @@ next one waits for it, and takes its memory.
 
 from __future__ import annotations
 
-import contextlib
 import copy
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,7 +24,8 @@ class CheckpointWriter:
     """The thread that writes the checkpoints of a run; used as a context manager.
 
     Leaving the context waits for the write under way, also after an error or Ctrl-C: what it holds is then not lost. A
-    second Ctrl-C abandons it; the checkpoint before it stays.
+    second Ctrl-C abandons it; the checkpoint before it stays. If a write fails after an error or Ctrl-C, a line on
+    stderr says so, as the error of the training is the one that is raised.
 
     Args:
         folder: The run folder.
@@ -75,15 +76,25 @@ class CheckpointWriter:
     def __enter__(self) -> CheckpointWriter:
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
-        try:
-            # The error of the training is the one to show.
-            with contextlib.nullcontext() if kind is None else contextlib.suppress(Exception):
+    def __exit__(self, _kind: object, error: BaseException | None, *_: object) -> None:
+        raised = error
+        while True:
+            try:
                 self.wait()
-        except KeyboardInterrupt:
-            self._is_abandoned = True
-            self._folder.remove_unfinished()  # a file without a name cannot be put in place
-            raise
+            except KeyboardInterrupt as interrupt:
+                if isinstance(raised, KeyboardInterrupt):  # the second one
+                    self._is_abandoned = True
+                    self._folder.remove_unfinished()  # a file without a name cannot be put in place
+                    raise
+                raised = interrupt
+                continue
+            except Exception as failed:
+                if raised is None:
+                    raise
+                sys.stderr.write(f"The last checkpoint was not saved: {failed}\n")
+            break
+        if raised is not error:
+            raise raised
 
     def _write(self, states: Mapping[str, Mapping[str, Any]], is_copied: Callable[[], object]) -> None:
         try:
@@ -142,7 +153,9 @@ class _Snapshot:
         self._copied[key] = memory
         if not is_cuda:
             return memory.copy_(tensor)
-        stream = self._streams.setdefault(tensor.device, torch.cuda.Stream(tensor.device))
+        if tensor.device not in self._streams:
+            self._streams[tensor.device] = torch.cuda.Stream(tensor.device)
+        stream = self._streams[tensor.device]
         if tensor.device not in used:
             stream.wait_stream(torch.cuda.current_stream(tensor.device))
             used.add(tensor.device)
