@@ -130,12 +130,13 @@ EMULATED := build/$(if $(DEFER),deferred,emulated)
 REPORT = $(CURDIR)/$(EMULATED)/report
 LIBRARY = $$($(or $(CXX),g++) -print-file-name=$(1))
 SANITIZED = $(if $(DEFER),VLTR_EMULATOR_DEFER=$(DEFER) LD_PRELOAD="$(call LIBRARY,libasan.so) $(call LIBRARY,libstdc++.so)" \
-  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:log_path=$(REPORT))
+  ASAN_OPTIONS="detect_leaks=0:allocator_may_return_null=1:log_path='$(REPORT)'")
 test-cuda-emulated: $(VENV)/.installed-for-tests $(EMULATED)/.built
-	@rm -f $(REPORT).*
+	@rm -f "$(REPORT)".*
 	cd build && env PYTHONPATH="$(CURDIR)/$(EMULATED)/site" VLTR_REQUIRE=cuda VLTR_EMULATOR_ORDER=$(ORDER) $(SANITIZED) \
 	  ../$(VENV)/bin/pytest -c ../pyproject.toml --rootdir .. --device cuda $(PARALLEL) $(addprefix ../,$(TESTS)) $(ARGS); \
-	  status=$$?; for file in $$(grep -ls "ERROR: AddressSanitizer" $(REPORT).*); do head -n 60 $$file; status=1; done; exit $$status
+	  status=$$?; for file in "$(REPORT)".*; do \
+	    if grep -qs "ERROR: AddressSanitizer" "$$file"; then head -n 60 "$$file"; status=1; fi; done; exit $$status
 
 lint: types
 	$(TOOLS)/bin/ruff check $(PYTHON_FILES)
@@ -222,6 +223,10 @@ build/wheel/.built: $(VENV)/.made $(PACKAGE)
 	@touch $@
 
 # The module comes from the objects of the C++ tests, and the rest from the wheel.
+# Its objects are in the folder of those tests; with `make -j` it waits for them if both are asked for.
+MADE_FIRST = $(if $(filter test-cpp $(1),$(MAKECMDGOALS)),| $(1))
+build/emulated/.built: $(call MADE_FIRST,test-cpp-plain)
+build/deferred/.built: $(call MADE_FIRST,test-cpp-address)
 build/emulated/.built: KIND := plain
 build/deferred/.built: KIND := address
 build/emulated/.built build/deferred/.built: build/wheel/.built $(TOOLS)/.installed $(PACKAGE) $(wildcard csrc/cuda_emulator/*)

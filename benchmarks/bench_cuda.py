@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 from _lib.device_timing import Bandwidth, Device, DryDevice, Gpu, Row, measure_bandwidth, time_calls, time_queued
+from _lib.machine import process_start
 from _lib.shapes import QUALITIES, SHAPES, write_case
 from _lib.tables import duration, figure, one_line, size, table
 from bench_frames import published_gather, share_read
@@ -656,8 +657,7 @@ def main() -> int:
         sys.stdout.write(f"{extra_memory(device, args.case, args.memory)}\n")
         return 0
     with tempfile.TemporaryDirectory(prefix="vltr-bench-") as directory:
-        start = time.monotonic()
-        bench = Bench(device, start + args.seconds, Path(directory), measure_bandwidth(device))
+        bench = Bench(device, process_start() + args.seconds, Path(directory), measure_bandwidth(device))
         text = bandwidth_section(bench) if args.bandwidth else run_sections(bench, args.out)
     sys.stdout.write(text)
     if any(mark in text for mark in ("**failed**", "**Failed**", "**different**", "**differ**")):

@@ -7,7 +7,7 @@
 `vltr_train.fit` does the training. The frames are made on the device, where `fit` copies those of a data set; the
 labels are those of the synthetic VideoLT. The file is rewritten after each training, so a training that hangs loses
 only its own results. The epochs of FrameStack run first; the steps of all methods (_lib/method_steps.py) get the
-remaining time.
+remaining time. Exit status 1: a training failed; 3: none failed, but there was no time for one.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from _lib.device_data import SHAPES, Shape, make_data, release, synchronize
-from _lib.machine import cpu_model, versions, write_whole
-from _lib.method_steps import Measured, measure_methods, method_section
+from _lib.machine import cpu_model, process_start, versions, write_whole
+from _lib.method_steps import NO_TIME, Measured, measure_methods, method_section
 from _lib.tables import duration, figure, one_line, size, table
 from torch.profiler import ProfilerActivity, profile, record_function
 
@@ -48,6 +48,7 @@ EPOCHS = 2  # the first is not mixed, the second is
 PROFILED_EPOCH = 2  # in the short training, after one epoch to warm up and one for its time
 LEAST_SECONDS = 6.0  # a training does not start with less time
 SETTLING = 2.0  # seconds of a training outside its epochs: checkpoints, the test split
+ENDED_EARLY = 3  # exit status
 SHARE = 0.55  # of the time after the data are made; the methods get the rest
 
 
@@ -305,7 +306,7 @@ def run_all(bench: Bench) -> Iterator[Trained]:
         share = bench.seconds_left() / (len(KINDS) - number)
         sys.stderr.write(f"bench_train_cuda: {trained.title} ({bench.seconds_left():.0f} s left)\n")
         if bench.seconds_left() < LEAST_SECONDS:
-            trained.remark = "not run: no time was left"
+            trained.remark = NO_TIME
         else:
             try:
                 bench.measure(trained, share)
@@ -398,13 +399,13 @@ def step_table(measured: list[Trained]) -> str:
 
 
 def main() -> int:
-    start = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=tuple(SHAPES), default="cuda", help="cpu: only to check this script")
     parser.add_argument("--scale", type=float, default=1.0, help="share of VideoLT's number of videos (default 1)")
     parser.add_argument(
         "--seconds", type=float, default=240.0, help="for the whole run; epochs get shorter if necessary"
     )
+    parser.add_argument("--methods", nargs="+", metavar="METHOD[:PRESET]", default=(), help="steps of these alone")
     parser.add_argument("--out", type=Path, help="also write the results to this file, after each training")
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
@@ -416,18 +417,20 @@ def main() -> int:
         making = time.monotonic() - began
     except ValueError as error:
         parser.exit(2, f"bench_train_cuda: {error}\n")
-    end, now = start + args.seconds, time.monotonic()
+    end, now = process_start() + args.seconds, time.monotonic()
     bench = Bench(device, shape, data, now + SHARE * (end - now))
     every: list[Trained] = []
     methods: list[Measured] = []
     with patch("vltr_train.context.resident_frames", lambda frames, *_: frames.frames):
-        for section, measuring in ((every, run_all(bench)), (methods, measure_methods(device, shape, data, end))):
+        of_methods = measure_methods(device, shape, data, end, args.methods)
+        for section, measuring in ((every, run_all(bench)), (methods, of_methods)):
             for measured in measuring:
                 section.append(measured)
                 if args.out:
                     write_whole(args.out, report(bench, note, making, every, methods))
     sys.stdout.write(report(bench, note, making, every, methods))
-    return 1 if any("**failed**" in row.remark for row in (*every, *methods)) else 0
+    remarks = [row.remark for row in (*every, *methods)]
+    return 1 if any("**failed**" in remark for remark in remarks) else ENDED_EARLY if NO_TIME in remarks else 0
 
 
 if __name__ == "__main__":

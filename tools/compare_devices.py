@@ -3,10 +3,12 @@
     python tools/compare_devices.py --seconds 60        exit status 1 if anything differs
     python tools/compare_devices.py --small             each kernel a few times on small inputs, for sanitizers
     python tools/compare_devices.py --only random-17    one input again
+    python tools/compare_devices.py --skip 300          continue after so many planned comparisons
 
 Two results are the same if shape, dtype and every bit are equal, including NaN. If the CPU refuses an input, the device
 must refuse it with the same sentence. The name of an input determines its data. Without a GPU this script needs the
-emulated build.
+emulated build. The file of --out is written before each comparison and names it, so that it has the differences, and
+the input that hangs, of a run that is stopped.
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+from _lib.machine import process_start, write_whole
 from devices import DEVICES, describe_devices, on_device, to_host
 
 import vltr_eval
@@ -32,6 +36,7 @@ import vltr_train
 from vltr_eval._base import _core
 from vltr_eval._base.arrays import borrow, borrow_matrix
 from vltr_eval._engine.effects import METRICS, row_effects
+from vltr_eval._engine.label_marks import read_positives
 
 CUT_SHORT = 3  # exit status if nothing differed, but the time was too short for all planned inputs
 MOST_REPORTED = 40  # differences in the report; the rest are counted
@@ -268,6 +273,64 @@ def with_weights(given: Input) -> Input:
     return Input(given.name, {**given.arrays, "weights": weights}, given.options)
 
 
+# Unknown labels: marks in the labels, masks on the device and in CPU memory, and lists
+
+
+def unknown_inputs(small: bool) -> Iterator[Input]:
+    """Yield matrices whose unknown cells are marked in the labels, or left out by a mask of known cells."""
+    rng = generator("unknown")
+    rows, cols = (70, 37) if small else (1_500, 70)
+    scores, labels = planted(rng, rows, cols, 0.1)
+    scores = scores.astype(np.float32)
+    for share in (0.02, 0.6):
+        known = rng.random((rows, cols)) >= share
+        known[:, 1], known[:, 2] = True, False
+        text = f"{share:.0%} unknown"
+
+        def case(name: str, labels: Any, text: str = text, scores: Any = scores, **more: Any) -> Input:
+            arrays = {"scores": scores, "labels": labels}
+            arrays |= {key: more.pop(key) for key in ("mask",) if key in more}
+            return Input(f"{text}, {name}", arrays, more)
+
+        for name in ("int64", "int8", "float32", "float16"):
+            yield case(f"marked in {name}", np.where(known, labels, -1).astype(name), unknown=-1)
+        yield case("NaN", np.where(known, labels, np.nan).astype(np.float32), unknown="nan")
+        yield case("NaN in column order", np.asfortranarray(np.where(known, labels, np.nan)), unknown="nan")
+        for name in ("bool", "uint8", "float32"):
+            yield case(f"mask of {name}", labels, mask=known.astype(name))
+        yield case("mask in column order", np.asfortranarray(labels), mask=np.asfortranarray(known))
+        yield case("mask and marks", np.where(known, labels, -1).astype(np.int8), mask=known[::-1].copy(), unknown=-1)
+        listed = tuple(part.astype(np.int64) for part in np.nonzero(~known))
+        yield case("listed", labels, cells=listed)
+        yield case("mask in CPU memory", labels, cells=known)
+        cuts = [rows // 7, rows // 7, rows // 2]
+        yield case("row shards", labels, scores=np.split(scores, cuts), mask=known)
+    bad = np.ones((rows, cols), np.int64)
+    bad[rows // 2, cols - 1] = 2
+    yield Input("a mask that is neither 0 nor 1", {"scores": scores, "labels": labels, "mask": bad})
+    yield Input("a mask with a row too few", {"scores": scores, "labels": labels, "mask": bad[1:]})
+
+
+def unknown_report_of(scores: Any, labels: Any, mask: Any = None, cells: Any = None, **options: Any) -> str:
+    mask = cells if mask is None else mask
+    return vltr_eval.evaluate(scores, labels, mask=mask, sap=3, seed=5, **options).to_json()
+
+
+def unknown_table_of(scores: Any, labels: Any, mask: Any = None, cells: Any = None, unknown: Any = None) -> Any:
+    """Return the positives, the unknown cells that came back to the host, and the rank table without them."""
+    matrix = borrow_matrix("scores", scores)
+    mask = cells if mask is None else mask
+    positives = read_positives(labels, matrix.num_rows, matrix.num_classes, mask=mask, unknown=unknown)
+    found = positives.unknown
+    return {"cells": None if found is None else (found.counts, *found.pairs()), **table_of(matrix, positives)}
+
+
+UNKNOWN_OPERATIONS: dict[str, Callable[..., Any]] = {
+    "evaluate, unknown labels": unknown_report_of,
+    "rank table, unknown labels": unknown_table_of,
+}
+
+
 # Running AP and the gathers of the training layer
 
 
@@ -372,17 +435,33 @@ def frame_stack_gradient(device: str, dtype_name: str, small: bool) -> Any:
     return [to_host(array) for array in (*stacked, features.grad)]
 
 
-def vlad_scaling(device: str, weights: str, small: bool) -> Any:
-    """Return the scaled sums of VLAD, their lengths, and the gradients of sums, mass, centers and factors."""
-    rng = generator(f"vlad {weights}")
+VLAD_INPUTS = (
+    *("vlad", "vlad centers", "vlad factors", "vlad centers factors"),
+    *("vlad by cluster", "vlad by cluster centers factors", "vlad wide", "vlad wide centers factors"),
+    *("vlad short", "vlad short by cluster", "vlad short centers factors"),
+)
+
+
+def vlad_scaling(device: str, name: str, small: bool) -> Any:
+    """Return the scaled sums of VLAD, their lengths, and the gradients of sums, mass, centers and factors.
+
+    name: one of VLAD_INPUTS. wide: more clusters than a block has threads. short: clusters of length 0, and shorter
+    than the least length. by cluster: only clusters are scaled, not the whole.
+    """
+    rng = generator(f"vlad {name}")
     rows, dims, clusters = (5, 37, 6) if small else (70, 300, 64)
-    has_centers, has_factors = "centers" in weights, "factors" in weights
+    if "wide" in name:
+        rows, dims, clusters = (2, 33, 515) if small else (7, 90, 1_100)
+    has_centers, has_factors, whole = "centers" in name, "factors" in name, "by cluster" not in name
+    size = rng.choice(np.float32([1, 1, 0, 1e-14] if "short" in name else [1]), (rows, 1, clusters))
 
     def put(*shape: int) -> Any:
         return on_device(rng.standard_normal(shape, np.float32), device)
 
-    sums, gradient = put(rows, dims, clusters), put(rows, dims, clusters)
-    given = [put(rows, clusters) if has_centers else None, put(dims, clusters) if has_centers else None]
+    sums = on_device(rng.standard_normal((rows, dims, clusters), np.float32) * size, device)
+    gradient = put(rows, dims, clusters)
+    mass = on_device(rng.random((rows, clusters), np.float32) * size[:, 0], device)
+    given = [mass if has_centers else None, put(dims, clusters) if has_centers else None]
     given.append(put(dims, clusters) if has_factors else None)
     outs = [None if array is None else put(*to_host(array).shape) for array in (sums, *given)]
     lengths, scratch = on_device(np.zeros((rows, clusters)), device), put(rows, 3, clusters)
@@ -390,8 +469,8 @@ def vlad_scaling(device: str, weights: str, small: bool) -> Any:
     def lend(*arrays: Any) -> list[Any]:
         return [None if array is None else borrow("array", array).core for array in arrays]
 
-    _core.scale_vlad(*lend(sums, *given), True, *lend(lengths), 2)
-    _core.scale_vlad_gradient(*lend(sums, gradient, *given), True, *lend(lengths, scratch, *outs), 2)
+    _core.scale_vlad(*lend(sums, *given), whole, *lend(lengths), 2)
+    _core.scale_vlad_gradient(*lend(sums, gradient, *given), whole, *lend(lengths, scratch, *outs), 2)
     return [None if array is None else to_host(array) for array in (sums, lengths, *outs)]
 
 
@@ -464,12 +543,22 @@ def attempt(run: Callable[[str], Any], device: str) -> Any:
 
 @dataclass
 class Tally:
-    """The number of comparisons, and the differences."""
+    """The number of comparisons, and the differences.
+
+    Attributes:
+        deadline: No comparison starts later.
+        file: Where the report is after each comparison.
+        skip: Comparisons still to skip, which an earlier run made.
+        left_out: Planned comparisons for which there was no time.
+    """
 
     deadline: float
+    file: Path | None = None
+    skip: int = 0
     made: dict[str, int] = field(default_factory=dict)
     differences: list[str] = field(default_factory=list)
-    left_out: int = 0  # planned inputs for which there was no time
+    left_out: int = 0
+    start: float = field(default_factory=time.monotonic)
 
     @property
     def is_over(self) -> bool:
@@ -477,17 +566,27 @@ class Tally:
 
     def compare(self, operation: str, name: str, run: Callable[[str], Any]) -> None:
         """Compare one input. run: takes "cpu" or "cuda" and returns an `outcome`."""
+        if self.skip > 0:
+            self.skip -= 1
+            return
         if self.is_over:
             self.left_out += 1
             return
-        self.made[operation] = self.made.get(operation, 0) + 1
+        self.write(f"Stopped in {operation}, {name}.")
         expected, got = attempt(run, "cpu"), attempt(run, "cuda")
+        self.made[operation] = self.made.get(operation, 0) + 1
         if expected != got:
             self.differences.append(f"{operation}, {name}: {difference(expected, got)}")
             sys.stderr.write(f"compare_devices: DIFFERENT: {self.differences[-1]}\n")
+            self.write("Stopped before the next comparison.")
 
-    def report(self, seconds: float) -> str:
-        total = sum(self.made.values())
+    def write(self, state: str = "") -> None:
+        """Write the report to the file, if there is one. state: where the run is, if it is not at its end."""
+        if self.file:
+            write_whole(self.file, f"{self.report()}{state and state + chr(10)}")
+
+    def report(self) -> str:
+        seconds, total = time.monotonic() - self.start, sum(self.made.values())
         lines = [
             f"{total:,} comparisons of CPU with CUDA ({describe_devices().removeprefix('CUDA: ')}) in {seconds:.0f} s: "
             + (f"**{len(self.differences)} differ**." if self.differences else "all have the same bits.")
@@ -516,6 +615,16 @@ def compare_matrix(tally: Tally, given: Input) -> None:
         tally.compare(name, given.name, run)
 
 
+def compare_unknown(tally: Tally, given: Input) -> None:
+    for name, operation in UNKNOWN_OPERATIONS.items():
+
+        def run(device: str, operation: Callable[..., Any] = operation) -> Any:
+            on_one_device = {key: moved(array, device) for key, array in given.arrays.items()}
+            return outcome(operation, **on_one_device, **given.options)
+
+        tally.compare(name, given.name, run)
+
+
 def compare_frames(tally: Tally, operation: str, given: Input) -> None:
     def run(device: str) -> Any:
         on_one_device = {key: moved(array, device) for key, array in given.arrays.items()}
@@ -524,9 +633,9 @@ def compare_frames(tally: Tally, operation: str, given: Input) -> None:
     tally.compare(operation, given.name, run)
 
 
-def compare_all(small: bool, only: str | None, deadline: float) -> Tally:
+def compare_all(small: bool, only: str | None, tally: Tally) -> None:
     """Compare all planned inputs, then random matrices, until the deadline. It can also end the planned ones."""
-    tally = Tally(deadline)
+    deadline = tally.deadline
 
     def is_requested(name: str) -> bool:
         return only is None or only == name
@@ -541,7 +650,7 @@ def compare_all(small: bool, only: str | None, deadline: float) -> Tally:
                 f"gradient {name}",
                 lambda device, name=name: outcome(frame_stack_gradient, device, name, small),
             )
-    for name in ("vlad", "vlad centers", "vlad factors", "vlad centers factors"):
+    for name in VLAD_INPUTS:
         if is_requested(name):
             tally.compare("scale_vlad", name, lambda device, name=name: outcome(vlad_scaling, device, name, small))
     for name in ("running AP", "running AP again"):
@@ -553,6 +662,10 @@ def compare_all(small: bool, only: str | None, deadline: float) -> Tally:
     for given in adversarial_matrices(small):
         if is_requested(given.name):
             compare_matrix(tally, given)
+    for given in unknown_inputs(small):
+        if is_requested(given.name):
+            compare_unknown(tally, given)
+    tally.skip = 0
     if only is not None and only.startswith("random-"):
         compare_matrix(tally, random_matrix(int(only.removeprefix("random-"))))
     tally.deadline = math.inf  # finish a random input that has started
@@ -560,7 +673,6 @@ def compare_all(small: bool, only: str | None, deadline: float) -> Tally:
     while only is None and not small and time.monotonic() < deadline:
         compare_matrix(tally, random_matrix(number))
         number += 1
-    return tally
 
 
 def main() -> int:
@@ -568,16 +680,15 @@ def main() -> int:
     parser.add_argument("--small", action="store_true", help="small inputs only, a few for each kernel")
     parser.add_argument("--seconds", type=float, default=60.0, help="no input starts after this time")
     parser.add_argument("--only", metavar="NAME", help="one input, by its name in a reported difference")
-    parser.add_argument("--out", type=Path, help="also write the report to this file")
+    parser.add_argument("--skip", type=int, default=0, metavar="COUNT", help="planned comparisons to leave out")
+    parser.add_argument("--out", type=Path, help="also write the report to this file, after each comparison")
     args = parser.parse_args()
     if "cuda" not in DEVICES:
         parser.exit(2, f"compare_devices: expected a CUDA device or the emulated build, got {describe_devices()}\n")
-    start = time.monotonic()
-    tally = compare_all(args.small, args.only, start + args.seconds)
-    report = tally.report(time.monotonic() - start)
-    sys.stdout.write(report)
-    if args.out:
-        args.out.write_text(report)
+    tally = Tally(process_start() + args.seconds, args.out, args.skip)
+    compare_all(args.small, args.only, tally)
+    tally.write()
+    sys.stdout.write(tally.report())
     return 1 if tally.differences else CUT_SHORT if tally.left_out else 0
 
 

@@ -12,7 +12,8 @@ visit continues with the stages that are missing or were cut short, and repeats 
 The script needs Python 3.10 or later with torch and numpy. It installs the wheel in build/gpu-wheel
 (`tools/gpu_wheel.py`) into build/gpu; without one that fits it compiles, with nvcc, a C++ compiler and CMake. The tests
 need pytest, hypothesis, ml_dtypes, scipy and scikit-learn; compute-sanitizer and the peers are optional.
-Exit status 0: every stage passed; 1: one failed; 3: the time was too short for one.
+Exit status 0: every stage passed; 1: one failed; 3: none failed, but one lacked time, or a program or package that is
+not on the machine.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ import argparse
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 from gpu import source, wheel
 from gpu.build import install
 from gpu.commands import PASSED, Outcome, Runner
-from gpu.machine import look
+from gpu.machine import installed_package, look
 from gpu.record import Record
 from gpu.stages import STAGES
 from gpu.visit import BUDGET, Visit, environment_of, run_stages, say
@@ -49,8 +51,12 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def arrive(args: argparse.Namespace) -> Visit:
-    """Look at the machine, and start the clock and the log."""
+def arrive(args: argparse.Namespace, start: float) -> Visit:
+    """Look at the machine, and begin the log. start: when the budget's clock began.
+
+    Raises:
+        ValueError: There is nothing to check here.
+    """
     FOLDER.mkdir(parents=True, exist_ok=True)
     log = FOLDER / "gpu_check.log"
     log.unlink(missing_ok=True)
@@ -61,15 +67,17 @@ def arrive(args: argparse.Namespace) -> Visit:
     made = wheel.find(args.wheels)
     of_wheel = made.commit if made and made.package == source.fingerprint() else None
     commit = source.commit() or of_wheel or f"sources {source.fingerprint()}"
-    visit = Visit(args.dry_run, args.budget, FOLDER, args.wheels, reports, runner, machine, commit)
-    if not args.installed:
+    visit = Visit(args.dry_run, args.budget, FOLDER, args.wheels, reports, runner, machine, commit, start)
+    if args.installed:
+        visit.commit, visit.installed = installed_package(runner)
+    else:
         runner.environment = environment_of(visit.site)
     return visit
 
 
 def build(visit: Visit, args: argparse.Namespace) -> Outcome:
     if args.installed:
-        return Outcome(PASSED, "the installed package")
+        return Outcome(PASSED, f"the package that is {visit.commit}")
     most = visit.budget if visit.dry else min(MOST_BUILDING, visit.seconds_left())
     say(f"build (at most {most:.0f} s) ... ")
     outcome = install(visit, most)
@@ -78,10 +86,11 @@ def build(visit: Visit, args: argparse.Namespace) -> Outcome:
 
 
 def main() -> int:
+    start = time.monotonic()
     args = parsed()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that SIGTERM also records the stage it interrupts
     try:
-        visit = arrive(args)
+        visit = arrive(args, start)
     except ValueError as error:
         say(f"gpu_check: {error}\n")
         return 2

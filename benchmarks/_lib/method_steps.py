@@ -10,7 +10,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -35,6 +35,7 @@ PRECISIONS = ("float32", "bfloat16")
 VARIANTS = ("bce:r101-netvlad", "meid:r101-netvlad")  # longer pooled vectors than those of the defaults
 FIRST = ("framestack", "move", "bce:r101-netvlad")  # in a short time
 EPOCHS = 2  # in a stage; the first warms up, and FrameStack does not mix in it
+NO_TIME = "not run: no time was left"  # a remark
 LEAST_SECONDS = 8.0  # a method does not start with less time
 
 
@@ -70,17 +71,18 @@ class Measured:
     remark: str = ""
 
 
-def measure_methods(device: torch.device, shape: Shape, data: Dataset, deadline: float) -> Iterator[Measured]:
-    """Measure all methods in float32, then all in bfloat16, until the deadline."""
+def measure_methods(
+    device: torch.device, shape: Shape, data: Dataset, deadline: float, chosen: Sequence[str] = ()
+) -> Iterator[Measured]:
+    """Measure all methods, or the chosen ones, in float32 and then in bfloat16, until the deadline."""
+    specs = chosen or (*all_methods(), *VARIANTS)
     # Each stream keeps the labels on the device. To make them on the host takes longer than a method's steps.
     with patch.object(LabelList, "multi_hot", cache(LabelList.multi_hot)):
-        for precision, spec in product(
-            PRECISIONS, sorted((*all_methods(), *VARIANTS), key=lambda spec: spec not in FIRST)
-        ):
+        for precision, spec in product(PRECISIONS, sorted(specs, key=lambda spec: spec not in FIRST)):
             found = Measured(spec, precision)
             left = deadline - time.monotonic()
             if left < LEAST_SECONDS:
-                found.remark = "not run: no time was left"
+                found.remark = NO_TIME
             else:
                 sys.stderr.write(f"bench_train_cuda: {spec}, {precision} ({left:.0f} s left)\n")
                 try:

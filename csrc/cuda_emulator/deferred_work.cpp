@@ -4,6 +4,8 @@
 #include <cstring>
 #include <iterator>
 
+#include "order_setting.hpp"
+
 namespace vltr::emulator {
 
 DeferredWork& DeferredWork::all() {
@@ -12,8 +14,8 @@ DeferredWork& DeferredWork::all() {
 }
 
 DeferOrder DeferredWork::order() {
-  const char* order = std::getenv("VLTR_EMULATOR_DEFER");
-  if (order == nullptr || *order == '\0') return DeferOrder::kAtOnce;
+  const char* const order = read_order("VLTR_EMULATOR_DEFER");
+  if (*order == '\0') return DeferOrder::kAtOnce;
   if (std::strcmp(order, "forward") == 0) return DeferOrder::kForward;
   if (std::strcmp(order, "reverse") == 0) return DeferOrder::kReverse;
   return DeferOrder::kRandom;
@@ -154,8 +156,7 @@ void DeferredWork::run(Work& first) {
 }
 
 std::uint64_t DeferredWork::random() {
-  const char* seed = std::getenv("VLTR_EMULATOR_DEFER");
-  const std::uint64_t chosen = seed == nullptr ? 0 : std::strtoull(seed, nullptr, 10);
+  const std::uint64_t chosen = std::strtoull(read_order("VLTR_EMULATOR_DEFER"), nullptr, 10);
   if (chosen != seed_) state_ = seed_ = chosen;
   state_ = state_ * 6364136223846793005u + 1442695040888963407u;
   return state_ >> 33;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "fiber.hpp"
+#include "order_setting.hpp"
 
 __thread uint3 threadIdx = {};
 __thread uint3 blockIdx = {};
@@ -51,8 +52,8 @@ class Order {
  public:
   // Reads VLTR_EMULATOR_ORDER.
   Order() {
-    const char* order = std::getenv("VLTR_EMULATOR_ORDER");
-    if (order == nullptr || std::strcmp(order, "forward") == 0) return;
+    const char* const order = read_order("VLTR_EMULATOR_ORDER");
+    if (*order == '\0' || std::strcmp(order, "forward") == 0) return;
     if (std::strcmp(order, "reverse") == 0) {
       kind_ = Kind::kReverse;
       return;

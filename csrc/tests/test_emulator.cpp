@@ -680,6 +680,20 @@ void address_sanitizer_finds_overruns() {
   CHECK(!memory.clean && memory.says("heap-buffer-overflow") && memory.says("write_beyond_memory"));
 }
 
+// A misspelt order would otherwise be the seed 0.
+void an_order_that_is_none_is_refused() {
+  for (const char* variable : {"VLTR_EMULATOR_DEFER", "VLTR_EMULATOR_ORDER"}) {
+    for (const char* order : {"foward", "1x", "-1", "Reverse"}) {
+      const Ending ending = in_child([&] {
+        const Setting setting(variable, order);
+        launch(do_nothing, 1, 1);
+      });
+      trying = std::string(variable) + "=" + order + ": " + ending.message;
+      CHECK(!ending.clean && ending.says(variable) && ending.says("expected forward, reverse or a seed"));
+    }
+  }
+}
+
 // Deferred mode. Each order of work is one that a device may choose.
 
 constexpr const char* kDeferOrders[] = {"forward", "reverse", "1", "2", "3", "20250101"};
@@ -980,6 +994,7 @@ int main() {
       {"address_sanitizer_finds_overruns", address_sanitizer_finds_overruns},
       {"memory_is_accounted_for", memory_is_accounted_for},
       {"faults_of_streams_show_in_deferred_mode_only", faults_of_streams_show_in_deferred_mode_only},
+      {"an_order_that_is_none_is_refused", an_order_that_is_none_is_refused},
       // These do not fork.
       {"every_thread_runs_once", every_thread_runs_once},
       {"orders_are_what_they_say", orders_are_what_they_say},

@@ -53,7 +53,7 @@ def test_a_short_time_makes_short_epochs_and_none_makes_no_training(monkeypatch,
     text = capsys.readouterr().out
     assert "too short for whole epochs" in text
     assert "| float32 | clean_train_mode | 80 |" in text
-    assert run(monkeypatch, "--scale", "0.0005", "--seconds", "1") == 0
+    assert run(monkeypatch, "--scale", "0.0005", "--seconds", "1") == bench_train_cuda.ENDED_EARLY
     text = capsys.readouterr().out
     assert "| float32 | clean_train_mode |" in text
     assert text.count("not run: no time was left") == 1 + 2  # the training, and a method in two precisions

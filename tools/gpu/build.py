@@ -18,6 +18,24 @@ from gpu.visit import Visit
 PIP = [sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--no-compile", "--disable-pip-version-check"]
 _IMPORT = "import vltr_eval, vltr_train; print('build:', vltr_eval.build_info()['cuda'])"
 
+# A wheel is a zip whose files are those of the site. The programs, which pip would write, come from its entry points.
+_UNPACK = """
+import sys, zipfile
+from importlib.metadata import distributions
+from pathlib import Path
+file, site = sys.argv[1:]
+zipfile.ZipFile(file).extractall(site)
+programs = Path(site, "bin")
+programs.mkdir(exist_ok=True)
+for made in distributions(path=[site]):
+    for entry in made.entry_points.select(group="console_scripts"):
+        program = programs / entry.name
+        lines = [f"#!{sys.executable}", "import sys", f"from {entry.module} import {entry.attr}"]
+        lines.append(f"sys.exit({entry.attr}())")
+        program.write_text("\\n".join(lines))
+        program.chmod(0o755)
+"""
+
 
 def install(visit: Visit, seconds: float) -> Outcome:
     """Install into the visit's folder. The summary says how, and why not by the wheel."""
@@ -35,10 +53,13 @@ def install_wheel(visit: Visit, seconds: float) -> str | None:
     """Install the wheel. Return None, or why it cannot be used."""
     found = wheel.find(visit.wheels)
     if found is None:
-        return "there is no wheel"
+        return wheel.why_none(visit.wheels)
     if misfit := found.misfit(visit.machine):
         return misfit
-    command = [*PIP, "--target", visit.site, visit.wheels / found.file]
+    file = visit.wheels / found.file
+    command = [*PIP, "--target", visit.site, file]
+    if not find_spec("pip"):
+        command = [sys.executable, "-c", _UNPACK, file, visit.site]
     for title, step in (("install the wheel", command), ("import", [sys.executable, "-c", _IMPORT])):
         finished = visit.runner.run(title, step, seconds)
         if finished.code != 0:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,15 +18,27 @@ PASSED, FAILED, CUT_SHORT, NOT_RUN = "passed", "**FAILED**", "**cut short**", "*
 UNAVAILABLE = "not available"  # a program or package that the stage needs is not on this machine
 _LAST_LINES = 25
 _PATIENCE = 3.0  # seconds from one signal to the next
+# What the reports and the output of the scripts show of a failure. A later end by the time limit does not undo it.
+_FAILURE = re.compile(r"\*\*(?:failed|different|(?:[\d,]+ )?differ)\*\*|^compare_devices: DIFFERENT", re.I | re.M)
 
 
 @dataclass
 class Outcome:
-    """The result of a stage. `summary` is for the table of stages, `detail` for a section of the stage's own."""
+    """The result of a stage.
+
+    Attributes:
+        status: One of those above.
+        summary: For the table of stages.
+        detail: For a section of the stage's own.
+        amount: How much was measured: of two results that were cut short, the one with more is kept.
+        resume: Where the next visit continues, for a stage that can; empty for one that starts again.
+    """
 
     status: str
     summary: str = ""
     detail: str = ""
+    amount: int = 0
+    resume: str = ""
 
 
 @dataclass
@@ -51,8 +65,13 @@ class Runner:
     log: Path
     environment: dict[str, str] = field(default_factory=dict)
 
-    def run(self, title: str, command: list[str | Path], seconds: float, **environment: str) -> Finished:
-        """Run a program for at most these seconds, and log its output."""
+    def run(
+        self, title: str, command: list[str | Path], seconds: float, patience: float = _PATIENCE, **environment: str
+    ) -> Finished:
+        """Run a program for at most these seconds, and log its output.
+
+        patience: The seconds that it then gets after an interrupt.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         start = time.monotonic()
         process = subprocess.Popen(
@@ -70,9 +89,9 @@ class Runner:
         try:
             output, _ = process.communicate(timeout=max(1.0, seconds))
         except subprocess.TimeoutExpired:
-            out_of_time, output = True, end(process)
+            out_of_time, output = True, end(process, patience)
         except BaseException:
-            end(process)
+            self._write(f"\n=== {title}, interrupted\n{end(process)}\n")
             raise
         finished = Finished(process.returncode, output, out_of_time, time.monotonic() - start)
         self._write(f"\n=== {title}: {' '.join(map(str, command))[:300]}\n{output}\n{ending(finished)}\n")
@@ -88,27 +107,49 @@ def ending(finished: Finished) -> str:
     return f"=== exit status {finished.code} after {finished.seconds:.1f} s{late}"
 
 
-def end(process: subprocess.Popen[str]) -> str:
+def end(process: subprocess.Popen[str], patience: float = _PATIENCE) -> str:
     """End a program and its children; return their output. An interrupt lets pytest print its summary."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+    for number, seconds in ((signal.SIGINT, patience), (signal.SIGTERM, _PATIENCE), (signal.SIGKILL, _PATIENCE)):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         try:
-            return process.communicate(timeout=_PATIENCE)[0]
+            return process.communicate(timeout=seconds)[0]
         except subprocess.TimeoutExpired:
             continue
     return ""
 
 
+def shows_failure(text: str) -> bool:
+    """Tell whether a report or an output states that something failed or differs."""
+    return _FAILURE.search(text) is not None
+
+
 def judged(finished: Finished, summary: str = "", detail: str = "", cut_short: bool = False) -> Outcome:
-    """Return the outcome by exit status. A failure includes the last lines of the output.
+    """Return the outcome by exit status, and by what the program had reported if it was stopped.
+
+    A failure, and a program that was stopped, include the last lines of the output.
 
     cut_short: the program itself ended early, and nothing that it did until then failed.
     """
+    has_failed = shows_failure(f"{summary}\n{detail}\n{finished.output}")
     if finished.out_of_time:
-        return Outcome(CUT_SHORT, f"{summary}; stopped, out of time" if summary else "stopped, out of time", detail)
-    if cut_short:
-        return Outcome(CUT_SHORT, summary, detail)
-    if finished.code == 0:
+        status = FAILED if has_failed else CUT_SHORT
+        summary = f"{summary}; stopped, out of time" if summary else "stopped, out of time"
+    elif cut_short:
+        return Outcome(FAILED if has_failed else CUT_SHORT, summary, detail)
+    elif finished.code == 0:
         return Outcome(PASSED, summary, detail)
-    return Outcome(FAILED, summary, f"{detail}\n```\n{finished.last_lines}\n```\n")
+    else:
+        status = FAILED
+    last = f"{detail}\n```\n{finished.last_lines}\n```\n" if finished.last_lines else detail
+    return Outcome(status, summary, last)
+
+
+def overall(statuses: Iterable[str]) -> str:
+    """Return the status of several programs: a failure first, then what is missing."""
+    found = set(statuses)
+    if FAILED in found:
+        return FAILED
+    if {CUT_SHORT, NOT_RUN} & found:
+        return CUT_SHORT
+    return PASSED if PASSED in found else UNAVAILABLE

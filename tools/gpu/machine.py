@@ -8,7 +8,9 @@ import re
 import shutil
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
+from gpu import source
 from gpu.commands import Runner
 
 # Packages that the tests import besides numpy and torch. Tests of less common packages skip without them.
@@ -29,6 +31,12 @@ if torch.cuda.is_available():
     facts |= {"name": device.name, "arch": f"{device.major}{device.minor}", "memory": device.total_memory,
               "multiprocessors": device.multi_processor_count, "l2": getattr(device, "L2_cache_size", 0)}
 print(json.dumps(facts))
+"""
+
+
+_PACKAGE = """
+import json, os, vltr_eval, vltr_train
+print(json.dumps([vltr_eval.__version__, *(os.path.dirname(each.__file__) for each in (vltr_eval, vltr_train))]))
 """
 
 
@@ -88,6 +96,24 @@ def look(runner: Runner, needs_device: bool) -> Machine:
     machine.driver = version_of(runner, query, r"^\s*(\S+)") or "unknown"
     machine.nvcc = version_of(runner, [os.environ.get("CUDACXX", "nvcc"), "--version"], r"V([\d.]+)") or "none"
     return machine
+
+
+def installed_package(runner: Runner) -> tuple[str, str]:
+    """Return a description and the fingerprint of the vltr that this Python imports, its compiled core included.
+
+    Raises:
+        ValueError: It imports none.
+    """
+    finished = runner.run("installed package", [sys.executable, "-c", _PACKAGE], 120)
+    if finished.code != 0:
+        last = (finished.last_lines.splitlines() or ["nothing"])[-1]
+        raise ValueError(f"--installed: expected a Python with vltr_eval and vltr_train, got: {last}")
+    version, *folders = json.loads(finished.output.strip().splitlines()[-1])
+    parts = []
+    for folder in map(Path, folders):
+        files = (file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+        parts.append(source.digest_of_files(sorted(files), folder))
+    return f"installed {version}, sources unknown", source.digest_of(*parts)
 
 
 def version_of(runner: Runner, command: list[str], pattern: str) -> str | None:

@@ -12,12 +12,20 @@ PACKAGE = ("CMakeLists.txt", "pyproject.toml", "cmake", "csrc", "vltr_eval", "vl
 _MADE = {".so", ".pyc", ".pyd", ".dylib"}  # made from the sources
 
 
+def digest_of(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
 def fingerprint(paths: Iterable[str] = PACKAGE) -> str:
     """Return a digest of the names and bytes of all files below these paths of the tree."""
+    return digest_of_files(files_below(paths), ROOT)
+
+
+def digest_of_files(files: Iterable[Path], root: Path) -> str:
     digest = hashlib.sha256()
-    for file in files_below(paths):
+    for file in files:
         content = hashlib.sha256(file.read_bytes()).hexdigest()
-        digest.update(f"{file.relative_to(ROOT).as_posix()} {content}\n".encode())
+        digest.update(f"{file.relative_to(root).as_posix()} {content}\n".encode())
     return digest.hexdigest()[:16]
 
 

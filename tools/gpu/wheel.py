@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import sysconfig
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from gpu import source
@@ -48,11 +48,18 @@ def tag_of_this_python() -> str:
 
 
 def find(folder: Path) -> Wheel | None:
-    """Return the wheel of a folder, None if there is none."""
+    """Return the wheel of a folder, None if there is none or its description cannot be read."""
     try:
-        return Wheel(**json.loads((folder / _MANIFEST).read_text()))
-    except FileNotFoundError:
+        described = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        return Wheel(**{each.name: str(described[each.name]) for each in fields(Wheel)})
+    except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def why_none(folder: Path) -> str:
+    """Return why `find` returns None."""
+    file = folder / _MANIFEST
+    return f"{_MANIFEST} cannot be read: it is damaged, or of another version" if file.exists() else "there is no wheel"
 
 
 def make(python: str, arch: str, folder: Path) -> Path:
