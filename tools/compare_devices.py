@@ -675,7 +675,9 @@ def compare_all(small: bool, only: str | None, tally: Tally) -> None:
         number += 1
 
 
-def main() -> int:
+def main(start: float | None = None) -> int:
+    """Run. start: when the time begins, by `time.monotonic`; None: now."""
+    start = time.monotonic() if start is None else start
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true", help="small inputs only, a few for each kernel")
     parser.add_argument("--seconds", type=float, default=60.0, help="no input starts after this time")
@@ -685,7 +687,7 @@ def main() -> int:
     args = parser.parse_args()
     if "cuda" not in DEVICES:
         parser.exit(2, f"compare_devices: expected a CUDA device or the emulated build, got {describe_devices()}\n")
-    tally = Tally(process_start() + args.seconds, args.out, args.skip)
+    tally = Tally(start + args.seconds, args.out, args.skip)
     compare_all(args.small, args.only, tally)
     tally.write()
     sys.stdout.write(tally.report())
@@ -693,4 +695,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(process_start()))
