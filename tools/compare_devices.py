@@ -300,7 +300,7 @@ def unknown_inputs(small: bool) -> Iterator[Input]:
             yield case(f"mask of {name}", labels, mask=known.astype(name))
         yield case("mask in column order", np.asfortranarray(labels), mask=np.asfortranarray(known))
         yield case("mask and marks", np.where(known, labels, -1).astype(np.int8), mask=known[::-1].copy(), unknown=-1)
-        listed = tuple(part.astype(np.int64) for part in np.nonzero(~known))
+        listed = tuple(part.astype(np.int64) for part in np.nonzero(~known & ~labels))
         yield case("listed", labels, cells=listed)
         yield case("mask in CPU memory", labels, cells=known)
         cuts = [rows // 7, rows // 7, rows // 2]
@@ -308,7 +308,9 @@ def unknown_inputs(small: bool) -> Iterator[Input]:
     bad = np.ones((rows, cols), np.int64)
     bad[rows // 2, cols - 1] = 2
     yield Input("a mask that is neither 0 nor 1", {"scores": scores, "labels": labels, "mask": bad})
-    yield Input("a mask with a row too few", {"scores": scores, "labels": labels, "mask": bad[1:]})
+    yield Input(
+        "a mask with a row too few", {"scores": scores, "labels": labels, "mask": np.ones((rows - 1, cols), bool)}
+    )
 
 
 def unknown_report_of(scores: Any, labels: Any, mask: Any = None, cells: Any = None, **options: Any) -> str:
