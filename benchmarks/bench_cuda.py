@@ -641,7 +641,9 @@ def run_sections(bench: Bench, out: Path | None) -> str:
     return text
 
 
-def main() -> int:
+def main(start: float | None = None) -> int:
+    """Run. start: when the time begins, by `time.monotonic`; None: now."""
+    start = time.monotonic() if start is None else start
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=170.0, help="no section starts after this time")
     parser.add_argument("--out", type=Path, help="also write the sections to this file, each at its end")
@@ -657,7 +659,7 @@ def main() -> int:
         sys.stdout.write(f"{extra_memory(device, args.case, args.memory)}\n")
         return 0
     with tempfile.TemporaryDirectory(prefix="vltr-bench-") as directory:
-        bench = Bench(device, process_start() + args.seconds, Path(directory), measure_bandwidth(device))
+        bench = Bench(device, start + args.seconds, Path(directory), measure_bandwidth(device))
         text = bandwidth_section(bench) if args.bandwidth else run_sections(bench, args.out)
     sys.stdout.write(text)
     if any(mark in text for mark in ("**failed**", "**Failed**", "**different**", "**differ**")):
@@ -666,4 +668,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(process_start()))

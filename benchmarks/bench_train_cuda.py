@@ -398,7 +398,9 @@ def step_table(measured: list[Trained]) -> str:
     return table(("", *(kind.title for kind in measured)), rows)
 
 
-def main() -> int:
+def main(start: float | None = None) -> int:
+    """Run. start: when the time begins, by `time.monotonic`; None: now."""
+    start = time.monotonic() if start is None else start
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=tuple(SHAPES), default="cuda", help="cpu: only to check this script")
     parser.add_argument("--scale", type=float, default=1.0, help="share of VideoLT's number of videos (default 1)")
@@ -417,7 +419,7 @@ def main() -> int:
         making = time.monotonic() - began
     except ValueError as error:
         parser.exit(2, f"bench_train_cuda: {error}\n")
-    end, now = process_start() + args.seconds, time.monotonic()
+    end, now = start + args.seconds, time.monotonic()
     bench = Bench(device, shape, data, now + SHARE * (end - now))
     every: list[Trained] = []
     methods: list[Measured] = []
@@ -434,4 +436,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(process_start()))

@@ -254,7 +254,8 @@ def _segment(text: str, qualified_name: str) -> str | None:
         if not found:
             return None
         node = found[-1]  # an earlier one of the name is gone
-    assert isinstance(node, (ast.ClassDef, ast.FunctionDef))
+    if not isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+        return None
     first = min(each.lineno for each in (node, *node.decorator_list))
     return "\n".join(text.splitlines()[first - 1 : node.end_lineno])
 
@@ -358,7 +359,8 @@ class _Finder:
     def exec_module(self, module: ModuleType) -> None:
         prefix, _, plain = module.__name__.partition(".")
         file = _folders[prefix].find(plain)
-        assert file is not None
+        if file is None:
+            raise ImportError(f"{plain}: expected a module of {prefix}, got none", name=module.__name__)
         vars(module)["__builtins__"] = vars(builtins) | {"__import__": partial(_import, prefix, builtins.__import__)}
         exec(compile(file.content, str(file.path), "exec", dont_inherit=True), vars(module))
 

@@ -18,7 +18,7 @@ PASSED, FAILED, CUT_SHORT, NOT_RUN = "passed", "**FAILED**", "**cut short**", "*
 UNAVAILABLE = "not available"  # a program or package that the stage needs is not on this machine
 _LAST_LINES = 25
 _PATIENCE = 3.0  # seconds from one signal to the next
-# What the reports and the output of the scripts show of a failure. A later end by the time limit does not undo it.
+# The words of a failure in the reports and the output of the scripts. A later end by the time limit does not undo it.
 _FAILURE = re.compile(r"\*\*(?:failed|different|(?:[\d,]+ )?differ)\*\*|^compare_devices: DIFFERENT", re.I | re.M)
 
 

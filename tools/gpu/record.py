@@ -22,8 +22,8 @@ class Entry:
     """The result of one stage.
 
     Attributes:
-        commit: What it checked, for people.
-        sources: The fingerprint of what it checked, and with what.
+        commit: The commit that it checked, for people.
+        sources: The fingerprint of the sources and the software that it checked.
         amount: See `Outcome`.
         resume: See `Outcome`.
     """
