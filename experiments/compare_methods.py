@@ -263,8 +263,8 @@ trained on seeds 1 to 5 of an easier set (`claims-2026-11-30-first.md`). There M
 rows stopped before their plateau. So "main" now has a larger share of the single video, and all of it new seeds. Its
 signal was chosen by the baselines BCE and Agg BCE alone, on the data of seed {tuning}. The nonlinear rows have more
 epochs. MOVE's rows have twice the epochs of their baseline, because they rose longer on seed {tuning}; their rates were
-chosen by trainings as long as the baseline's. The interval is now Student's over the seeds; the first page had widened
-it by the error of test rows.
+chosen by trainings as long as the baseline's. "Agg BCE, as long as MOVE" was added after three of the seeds had been
+seen. The interval is now Student's over the seeds; the first page had widened it by the error of test rows.
 """
 
 CLAIMS_NOTE = """\
