@@ -11,6 +11,7 @@ emulated tensors is freed in the order of torch's stream, which is one that the 
 from __future__ import annotations
 
 import functools
+import math
 import os
 import sys
 from types import SimpleNamespace
@@ -216,8 +217,8 @@ def _emulated_tensor_type():
             return self.clone()
 
         def new_empty(self, shape, dtype=None):
-            made = torch.empty(0, dtype=dtype or self.dtype)
-            room = _emulated_storage(made.element_size() * int(np.prod(shape)))
+            made, shape = torch.empty(0, dtype=dtype or self.dtype), np.atleast_1d(shape).tolist()
+            room = _emulated_storage(made.element_size() * math.prod(shape))
             return made.set_(room, 0, shape).as_subclass(EmulatedTensor)
 
     # A CPU build of torch has no streams; 0 is torch's name of the legacy default stream.

@@ -193,8 +193,14 @@ def epochs_of(steps: int) -> Any:
 def checkpoints_in_memory() -> Iterator[None]:
     """Keep checkpoints in memory: they are not part of a step, and those of a VLAD take longer than all its steps."""
     kept: dict[str, Any] = {}
+
+    def keep(_: RunFolder, name: str, state: Any) -> None:
+        kept[name] = state
+        if name == "checkpoint" and "next_best" in kept:  # as on a disk
+            kept["best"] = kept.pop("next_best")
+
     with (
-        patch.object(RunFolder, "save_checkpoint", lambda _, name, state: kept.update({name: state})),
+        patch.object(RunFolder, "save_checkpoint", keep),
         patch.object(RunFolder, "load_checkpoint", lambda _, name: kept[name]),
     ):
         yield
