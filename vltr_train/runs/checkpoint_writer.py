@@ -93,7 +93,7 @@ class CheckpointWriter:
                     raise
                 sys.stderr.write(f"The last checkpoint was not saved: {failed}\n")
             break
-        if raised is not error:
+        if raised is not None and raised is not error:
             raise raised
 
     def _write(self, states: Mapping[str, Mapping[str, Any]], is_copied: Callable[[], object]) -> None:
