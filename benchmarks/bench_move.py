@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
 import statistics
 import sys
@@ -299,7 +300,8 @@ def product_rates(shape: Shape, threads: int) -> tuple[float, float]:
         (hidden.T, vectors, torch.empty_like(weights)),
     )
     rates = []
-    for product in (lambda a, b, out: torch.mm(a, b, out=out), vlad_ops._product):
+    for in_core in (False, True):
+        product = functools.partial(vlad_ops._product, in_core=in_core)
         least = 0.0
         for triple in triples:
             spent = []
