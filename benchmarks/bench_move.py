@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -250,11 +251,8 @@ def core_products() -> Iterator[list[int]]:
             found.append(2 * a.shape[1] * out.numel())
         return product(a, b, out, in_core=in_core)
 
-    vlad_ops._product = counted
-    try:
+    with patch.object(vlad_ops, "_product", counted):
         yield found
-    finally:
-        vlad_ops._product = product
 
 
 def measure(shape: Shape, threads: int) -> dict[Row, Measured]:

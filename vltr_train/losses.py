@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax, logsigmoid
 
-from vltr_eval._base.arrays import read_numbers
+from vltr_eval._base.arrays import check_from_zero, read_numbers
 from vltr_train.ops.tensors import as_tensor
 
 __all__ = [
@@ -617,10 +617,8 @@ def _counts(values: Any, targets: Tensor) -> Tensor:
     found = _numbers("counts", values, torch.promote_types(targets.dtype, torch.float32))
     found = _per_class("counts", found.to(torch.promote_types(found.dtype, torch.float32)), targets, first="targets")
     # The values of tensors are not read in each step: on a device that would wait.
-    is_read = found.device.type == "cpu" and not isinstance(values, Tensor)
-    if is_read and not (is_count := (found >= 0) & found.isfinite()).all():
-        wrong = int(is_count.int().argmin())
-        raise ValueError(f"counts: expected numbers from 0 up, got {float(found[wrong])} for class {wrong}")
+    if found.device.type == "cpu" and not isinstance(values, Tensor):
+        check_from_zero("counts", found.numpy())
     return found
 
 
@@ -688,9 +686,7 @@ def _at_least_one(counts: Any) -> np.ndarray:
     found = read_numbers("counts", counts)
     if found.ndim != 1 or not found.size or found.dtype.kind not in "biuf":
         raise ValueError(f"counts: expected (C,) numbers, got {found.dtype} of shape {found.shape}")
-    if not (np.isfinite(found) & (found >= 0)).all():
-        wrong = int(np.argmin(np.isfinite(found) & (found >= 0)))
-        raise ValueError(f"counts: expected numbers from 0 up, got {found[wrong]} for class {wrong}")
+    check_from_zero("counts", found)
     # DIFFERS: the published code divides by 0 for a class without videos, and then all weights or margins are NaN.
     return np.maximum(found.astype(np.float64), 1)
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vltr_eval._base.arrays import read_numbers
+from vltr_eval._base.arrays import check_from_zero, read_numbers
 from vltr_train.data.label_lists import LabelList
 
 __all__ = ["ClassSampler", "Draw", "InstanceSampler", "Labels", "Sampler"]
@@ -211,10 +211,7 @@ def _weights(name: str, values: Any) -> np.ndarray:
     if found.ndim != 1:
         raise ValueError(f"{name}: expected shape (C,), one a class, got {found.shape}")
     found = found.astype(np.float64)
-    legal = np.isfinite(found) & (found >= 0)
-    if not legal.all():
-        wrong = int(np.argmin(legal))
-        raise ValueError(f"{name}: expected numbers from 0 up, got {found[wrong]} for class {wrong}")
+    check_from_zero(name, found)
     return found
 
 

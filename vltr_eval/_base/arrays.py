@@ -41,6 +41,7 @@ __all__ = [
     "borrow",
     "borrow_matrix",
     "check_device",
+    "check_from_zero",
     "common_device",
     "copy_rows",
     "cuda_is_usable",
@@ -635,6 +636,14 @@ def read_numbers(name: str, values: Any) -> np.ndarray:
             f"{name}: expected an array in CPU memory, got one on {array.device}; {_how_to_move(name, array, CPU)}"
         )
     return array.to_numpy()
+
+
+def check_from_zero(name: str, numbers: np.ndarray) -> None:
+    """Refuse numbers (C,) of classes of which one is negative, infinite or NaN, with the first of them."""
+    legal = np.isfinite(numbers) & (numbers >= 0)
+    if not legal.all():
+        wrong = int(np.argmin(legal))
+        raise ValueError(f"{name}: expected numbers from 0 up, got {numbers[wrong]} for class {wrong}")
 
 
 def _shards(name: str, array: Any) -> list[Array]:
