@@ -31,7 +31,7 @@ from vltr_train.runs.run_folder import RunFolder
 from vltr_train.runs.tables import PRINTABLE
 from vltr_train.settings import settings_document
 
-__all__ = ["KeptRun", "Results", "run_comparison"]
+__all__ = ["KeptRun", "Results", "run_comparison", "tuning_runs"]
 
 FACTS = "facts.json"
 
@@ -160,13 +160,19 @@ def view_precision(method: Any, data: Dataset) -> dict[str, float]:
 
 def run_comparison(work: Path, comparison: Comparison, jobs: int) -> None:
     """Choose the rate of each row on the tuning seed, then train each row on the data of each seed."""
-    tuning = [KeptRun(work, comparison, row, rate, TUNING_SEED) for row in comparison.rows for rate in comparison.rates]
-    _run_all(tuning, jobs)
+    _run_all(tuning_runs(work, comparison), jobs)
     _run_all([run for seed in comparison.seeds for run in chosen_runs(work, comparison, seed)], jobs)
+
+
+def tuning_runs(work: Path, comparison: Comparison) -> list[KeptRun]:
+    """Return the runs on the tuning seed, of each rate."""
+    rows = (row for row in comparison.rows if row.tuned_as is None)
+    return [KeptRun(work, comparison, row, rate, TUNING_SEED) for row in rows for rate in comparison.rates]
 
 
 def chosen_rate(work: Path, comparison: Comparison, row: Row) -> float:
     """Return the rate with the highest validation mAP on the tuning seed; of equal ones the first."""
+    row = comparison.row(row.tuned_as) if row.tuned_as else row
     return max(comparison.rates, key=lambda rate: KeptRun(work, comparison, row, rate, TUNING_SEED).validation)
 
 

@@ -15,6 +15,7 @@ pytest.importorskip("torch")
 
 import compare_methods as compare
 import comparisons as plan
+import kept_runs
 from kept_runs import full_rate_phases
 from verdicts import Difference, plateau_rise, unmet, verdict
 
@@ -168,6 +169,26 @@ def test_a_small_test_runs_whole_and_is_taken_up_again(tmp_path, monkeypatch, ca
     text, _ = compare.compare(tmp_path, ["main"], 1, is_quick=True)
     (line,) = (line for line in text.splitlines() if line.startswith("| MOVE"))
     assert "not testable: a training diverged" in line
+
+
+def test_a_row_of_more_epochs_takes_the_rate_of_a_shorter_one(tmp_path):
+    rows = (plan.Row("BCE", "bce:r101"), plan.Row("BCE for longer", "bce:r101", {}, 3, tuned_as="BCE"))
+    kept_runs.run_comparison(tmp_path, replace(plan.COMPARISONS["main"], rows=rows).smaller(), 1)
+    folders = [folder.name for folder in (tmp_path / "runs").iterdir()]
+    tuned = [name for name in folders if name.endswith(f"-data{plan.TUNING_SEED}")]
+    assert len(tuned) == 2  # two rates, of the short row alone
+    rates = {name.rpartition("-data")[0].rpartition("-lr")[2] for name in set(folders) - set(tuned)}
+    assert len(rates) == 1
+
+
+def test_rates_are_taken_from_rows_of_the_same_method():
+    for comparison in plan.COMPARISONS.values():
+        for row in comparison.rows:
+            if row.tuned_as:
+                short = comparison.row(row.tuned_as)
+                assert short.tuned_as is None
+                assert (short.spec, short.settings) == (row.spec, row.settings)
+                assert comparison.epochs_of(short, plan.TUNING_SEED) < comparison.epochs_of(row, plan.SEEDS[0])
 
 
 def test_quick_rows_have_the_quick_sizes():
