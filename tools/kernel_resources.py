@@ -404,21 +404,29 @@ def gather_facts(kernels: list[Kernel], dynamic: dict[str, int], cuobjdump: str 
     facts = Facts()
     constant = re.search(r"kBlocksPerProcessor = (\d+)", (ROOT / "csrc/cuda/rank_scan.cu").read_text())
     facts.blocks_requested = int(constant.group(1)) if constant else 0
-    if count := by_name.get("count_by_row<float>"):
-        facts.threads, facts.registers = count.threads, count.registers
-        facts.blocks = H200.resident_blocks(count.threads, count.registers, count.shared + dynamic.get("float", 0))
+
+    def kernel_named(name: str) -> Kernel:
+        if name not in by_name:
+            near = ", ".join(other for other in by_name if other.startswith(name.partition("<")[0])) or "none like it"
+            sys.exit(f"kernel_resources: expected a kernel {name}, found {near}; correct the name in gather_facts")
+        return by_name[name]
+
+    counting = kernel_named(COUNTING)
+    shared = counting.shared + dynamic.get("float", 0)
+    facts.threads, facts.registers = counting.threads, counting.registers
+    facts.blocks = H200.resident_blocks(counting.threads, counting.registers, shared)
 
     def loops(name: str) -> list[Loop]:
-        kernel = by_name.get(name)
-        if kernel is None or cuobjdump is None:
+        kernel = kernel_named(name)
+        if cuobjdump is None:
             return []
         cubin = BUILD / f"{Path(kernel.source).stem}-sm{H200.arch}" / "kernels.cubin"
         return loops_of(disassemble(cuobjdump, cubin, kernel.mangled))
 
-    facts.counting = read_counting(loops("count_by_row<float>"))
+    facts.counting = read_counting(loops(COUNTING))
     facts.labels = read_labels(loops("collect_positives<DenseLabels<bool>>"))
-    facts.draw = read_draw(loops("sample<float, 32>"))
-    facts.effects = read_effects(loops("add_effects<float>"))
+    facts.draw = read_draw(loops("sample<float, 32, false>"))
+    facts.effects = read_effects(loops("add_effects<float, false>"))
     for name in ("frame_stack_kernel<16>", "gather_frames_kernel<CopyBits<16>>"):
         copying = [loop for loop in loops(name) if loop.count("STG.E.128") > 1 and loop.count("LDS")]
         if copying:
@@ -479,6 +487,7 @@ def read_effects(loops: list[Loop]) -> Effects | None:
     return Effects(len(tile.listing) / tile.count("LDG"), added - 2 * min(steps), min(steps))
 
 
+COUNTING = "count_by_row<float, false>"  # false: without unknown cells
 NOT_MEASURED = "**NOT YET MEASURED: no GPU was available.**"
 
 # VideoLT's test shape, the positives of its labels, and the share of scores that survives the comparison (results/).
