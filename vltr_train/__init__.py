@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import vltr_eval  # noqa: F401  # now, because it explains a missing core
 
 if TYPE_CHECKING:
+    from vltr_train import aggregators, losses, samplers
     from vltr_train.data.dataset import Dataset, open_dataset
     from vltr_train.data.loader import Batch, Loader
     from vltr_train.data.synth import synthesize
@@ -52,6 +53,7 @@ _MODULES = {
     "runs.run_folder": ("RunFolder",),
     "runs.tables": ("table",),
 }
+_PUBLIC_MODULES = ("aggregators", "losses", "samplers")
 
 __all__ = [
     "Batch",
@@ -61,6 +63,7 @@ __all__ = [
     "Run",
     "RunFolder",
     "StackedClips",
+    "aggregators",
     "all_methods",
     "dynamic_frame_bounds",
     "dynamic_frame_masks",
@@ -70,8 +73,10 @@ __all__ = [
     "frame_stack",
     "gather_frames",
     "learning_curves",
+    "losses",
     "open_dataset",
     "sample_frames",
+    "samplers",
     "synthesize",
     "table",
     "training_page",
@@ -80,6 +85,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PUBLIC_MODULES:
+        return importlib.import_module(f"vltr_train.{name}")
     for module, names in _MODULES.items():
         if name in names:
             return getattr(importlib.import_module(f"vltr_train.{module}"), name)

@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-from short_runs import SETTINGS, assert_same_run, fit_with_stops, same, short_fit, short_settings
+from short_runs import SETTINGS, Stopped, assert_same_run, fit_with_stops, same, short_fit, short_settings
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import vltr_eval
@@ -238,6 +238,28 @@ def test_the_selected_epoch_is_remembered_by_a_run_that_is_stopped(tiny, tmp_pat
     scripted(0.1, 0.5, 0.3)
     fit_with_stops(monkeypatch, "after each epoch", "bce", tiny, tmp_path / "stopped")
     assert_same_run(run.folder.path, tmp_path / "stopped")
+
+
+def test_a_run_that_is_stopped_between_checkpoints_ends_with_the_same_bits(tiny, tmp_path, monkeypatch):
+    how = {"epochs": 5, "checkpoint_every": 2}
+    short_fit("bce", tiny, tmp_path / "run", **how)
+    kind = find_method("bce")
+    forward, steps = kind.forward, []
+
+    def forward_with_stops(self, *batches):
+        steps.append(1)
+        if len(steps) in (17, 50):  # an epoch has 11 or 12: before the first checkpoint, and after it
+            raise Stopped
+        return forward(self, *batches)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "forward", forward_with_stops)
+        for _ in range(2):
+            with pytest.raises(Stopped):
+                short_fit("bce", tiny, tmp_path / "stopped", resume=RunFolder.is_at(tmp_path / "stopped"), **how)
+            assert RunFolder.open(tmp_path / "stopped").has_checkpoint("checkpoint") == (len(steps) == 50)
+        short_fit("bce", tiny, tmp_path / "stopped", resume=True, **how)
+    assert_same_run(tmp_path / "run", tmp_path / "stopped")
 
 
 @pytest.mark.parametrize("first", [(0.3, 0.2, 0.9), (0.9,)])

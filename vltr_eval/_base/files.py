@@ -14,7 +14,7 @@ try:
 except ImportError:  # a system without file locks
     fcntl = None  # type: ignore[assignment]  # a module that is not there
 
-__all__ = ["OutputError", "PendingFile"]
+__all__ = ["OutputError", "PendingFile", "replace_on_disk"]
 
 _LONGEST_NAME = 100  # bytes of a name that its temporary file carries: with what is added, every file system takes it
 
@@ -72,12 +72,7 @@ class PendingFile:
                 with open(self._unfinished, "rb") as source, open(self.path, "wb") as stream:
                     shutil.copyfileobj(source, stream)
                 return
-            os.replace(self._unfinished, self._target)
-            try:
-                _reach_disk(self._folder)  # its entry of the file
-            except OSError as error:
-                if error.errno not in _NOT_FOR_FOLDERS:
-                    raise
+            replace_on_disk(self._unfinished, self._target)
 
     @property
     def _folder(self) -> Path:
@@ -130,6 +125,16 @@ class PendingFile:
 
 # Errors by which file systems, or a folder that may not be listed, refuse to bring a folder's entries to the disk.
 _NOT_FOR_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF)
+
+
+def replace_on_disk(source: Path, target: Path) -> None:
+    """Move a file over another one in the same file system; the new entry reaches the disk."""
+    os.replace(source, target)
+    try:
+        _reach_disk(target.parent)
+    except OSError as error:
+        if error.errno not in _NOT_FOR_FOLDERS:
+            raise
 
 
 def _reach_disk(path: Path) -> None:

@@ -35,7 +35,7 @@ import numpy as np
 
 from vltr_eval import Report
 from vltr_eval._base.arguments import unknown_name
-from vltr_eval._base.files import OutputError, PendingFile
+from vltr_eval._base.files import OutputError, PendingFile, replace_on_disk
 from vltr_eval._base.version import __version__
 from vltr_train.data.label_lists import default_class_names
 from vltr_train.method_source import COPIES, check_code
@@ -399,7 +399,7 @@ class RunFolder:
             self._keep_next_best()
 
     def _keep_next_best(self) -> None:
-        self.checkpoint_file("next_best").replace(self.checkpoint_file("best"))
+        replace_on_disk(self.checkpoint_file("next_best"), self.checkpoint_file("best"))
 
     def load_checkpoint(self, name: str, keys: Iterable[str] = ()) -> dict[str, Any]:
         """The state that `save_checkpoint` wrote under this name, its tensors in the CPU's memory.
