@@ -1,7 +1,8 @@
 """The plan of `compare_methods.py`: data sets, rows, and the claims of the papers with their preconditions.
 
-All of it was fixed before the seeds that decide had been trained on: sizes, epochs, limits. The signal was chosen by
-the baselines `bce` (nonlinear, psa-codebook) alone, on the data of the tuning seed.
+Sizes, limits, rates and most epochs were fixed before the seeds that decide had been trained on. `HEADER` of
+`compare_methods.py` names the rows that were added or trained for longer afterwards. The signal was chosen by the
+baselines `bce` (nonlinear, psa-codebook) alone, on the data of the tuning seed.
 """
 
 from __future__ import annotations

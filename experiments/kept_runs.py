@@ -100,6 +100,11 @@ class KeptRun:
         return max(found, default=-1.0) if self.facts else -1.0
 
     @property
+    def seconds(self) -> float:
+        """The time of all epochs, without evaluations."""
+        return sum(line["seconds"] for line in RunFolder.open(self.folder).epochs)
+
+    @property
     def plateau(self) -> float:
         """The relative rise of validation mAP before the rate falls, the largest of all full-length stages."""
         return max(map(plateau_rise, full_rate_phases(RunFolder.open(self.folder).epochs)), default=float("inf"))
