@@ -257,10 +257,10 @@ class _Training:
         """Return the metrics of the selecting split, and whether the method is the best so far of the last stage."""
         found: dict[str, float] = {}
         if is_last_stage and (is_end or self.selecting is not None):
-            self.method.calibrate(partial(validation_logits, self.method, self.dataset, self.context))
+            found |= self.method.calibrate(partial(validation_logits, self.method, self.dataset, self.context))
         if self.selecting is not None:
             whole = score(self.method, self.selecting, self.dataset, self.context)
-            found = {name: value for name, value in whole.metrics().items() if value == value}
+            found |= {name: value for name, value in whole.metrics().items() if value == value}
         best = self.state.best
         if self.selecting is None or self.config.select_on == "last":
             is_better = is_end

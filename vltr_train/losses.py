@@ -11,6 +11,8 @@ Gradients flow to tensors alone.
 
 from __future__ import annotations
 
+import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -87,7 +89,7 @@ def focal(logits: Any, targets: Any, gamma: float = 1.0, alpha: float = 1.0, *, 
         A scalar, or (B, C).
 
     Raises:
-        ValueError: The reduction is neither, or an argument has another shape or device.
+        ValueError: The reduction is neither, gamma or alpha is below 0, or an argument has another shape or device.
         TypeError: An argument holds no numbers.
 
     Source:
@@ -97,6 +99,7 @@ def focal(logits: Any, targets: Any, gamma: float = 1.0, alpha: float = 1.0, *, 
         >>> focal([[0.0, 2.0]], [[0, 1]], gamma=2.0, reduction="none")
         tensor([[0.1733, 0.0018]])
     """
+    _check_from_zero(gamma=gamma, alpha=alpha)
     entropy = bce(logits, targets, reduction="none")
     return _reduced(alpha * _focus(entropy, gamma) * entropy, reduction)
 
@@ -138,7 +141,7 @@ def ldam_margins(counts: Any, largest: float = 0.5) -> Tensor:
         (C,) float32.
 
     Raises:
-        ValueError: The counts are no list of numbers from 0 up.
+        ValueError: The counts are no list of numbers from 0 up, or the largest margin is below 0.
 
     Source:
         Cao et al., arXiv 1906.07413, Eq. 13.
@@ -147,6 +150,7 @@ def ldam_margins(counts: Any, largest: float = 0.5) -> Tensor:
         >>> ldam_margins([16, 1])
         tensor([0.2500, 0.5000])
     """
+    _check_from_zero(largest=largest)
     margins = _at_least_one(counts) ** -0.25
     return _float32(margins * largest / margins.max())
 
@@ -214,7 +218,7 @@ def eql(logits: Any, targets: Any, tail: Any, gamma: float = 1.76e-3, *, reducti
         A scalar, or (B, C).
 
     Raises:
-        ValueError: The reduction is neither, or an argument has another shape or device.
+        ValueError: The reduction is neither, gamma is no probability, or an argument has another shape or device.
         TypeError: An argument holds no numbers.
 
     Source:
@@ -224,6 +228,9 @@ def eql(logits: Any, targets: Any, tail: Any, gamma: float = 1.76e-3, *, reducti
         >>> eql([[0.0, 0.0]], [[1, 0]], tail=[False, True], gamma=1.0, reduction="none")
         tensor([[0.6931, 0.0000]])
     """
+    _check_from_zero(gamma=gamma)
+    if gamma > 1:
+        raise ValueError(f"gamma: expected a probability from 0 to 1, got {gamma!r}")
     logits, targets = _batch(logits, targets)
     dropped = (torch.rand_like(logits) < gamma) & _per_class("tail", tail, logits).bool()
     return bce(logits, targets, 1 - dropped * (1 - targets), reduction=reduction)
@@ -390,9 +397,7 @@ def asymmetric(
         >>> asymmetric([[0.0, 0.0]], [[1, 0]], reduction="none")
         tensor([[0.6931, 0.0245]])
     """
-    for name, power in (("gamma_negative", gamma_negative), ("gamma_positive", gamma_positive)):
-        if not power >= 0:
-            raise ValueError(f"{name}: expected at least 0, got {power}")
+    _check_from_zero(gamma_negative=gamma_negative, gamma_positive=gamma_positive)
     if not 0 <= margin < 1:
         raise ValueError(f"margin: expected from 0 to below 1, got {margin}")
     logits, targets = _batch(logits, targets)
@@ -506,8 +511,8 @@ def rebalanced_weights(targets: Any, counts: Any, alpha: float = 0.1, beta: floa
         (B, C), without gradient to the targets. 16-bit targets have weights in float32.
 
     Raises:
-        ValueError: An argument has another shape or device, or a count is not a number from 0 up. The values of
-            tensors are not read for this.
+        ValueError: An argument has another shape or device, or a count, alpha, beta or mu is not a number from 0 up.
+            The values of tensors are not read for this.
         TypeError: An argument holds no numbers.
 
     Source:
@@ -517,6 +522,7 @@ def rebalanced_weights(targets: Any, counts: Any, alpha: float = 0.1, beta: floa
         >>> rebalanced_weights([[1, 1]], [8, 2], beta=1.0)
         tensor([[0.6000, 0.7457]])
     """
+    _check_from_zero(alpha=alpha, beta=beta, mu=mu)
     targets = _matrix("targets", targets).detach()
     inverse = 1 / _counts(counts, targets).clamp_min(1)
     # A sum and no product of matrices, which autocast would compute in 16 bits.
@@ -557,8 +563,8 @@ def distribution_balanced(
         A scalar, or (B, C).
 
     Raises:
-        ValueError: The reduction is neither, ``negative_scale`` is not positive, or an argument has another shape or
-            device.
+        ValueError: The reduction is neither, ``negative_scale`` is not positive, gamma or factor is below 0, or an
+            argument has another shape or device.
         TypeError: An argument holds no numbers.
 
     Source:
@@ -570,12 +576,19 @@ def distribution_balanced(
     """
     if not negative_scale > 0:
         raise ValueError(f"negative_scale: expected a positive number, got {negative_scale}")
+    _check_from_zero(gamma=gamma, factor=factor)
     logits, targets = _batch(logits, targets)
     scale = targets + negative_scale * (1 - targets)
     shifted = logits if bias is None else logits + _per_class("bias", bias, logits)
     entropy = bce(scale * shifted, targets, reduction="none")
     losses = factor * (targets + (1 - targets) / negative_scale) * _focus(entropy, gamma) * entropy
     return _reduced(losses if weight is None else _broadcast("weight", weight, logits) * losses, reduction)
+
+
+def _check_from_zero(**numbers: float) -> None:
+    for name, number in numbers.items():
+        if not (isinstance(number, Real) and 0 <= number < math.inf):
+            raise ValueError(f"{name}: expected at least 0, got {number!r}")
 
 
 def _focus(entropy: Tensor, gamma: float) -> Tensor:

@@ -449,7 +449,7 @@ class Method(nn.Module):
             A message to print, or None.
         """
 
-    def calibrate(self, validation: LabelledLogits) -> None:
+    def calibrate(self, validation: LabelledLogits) -> Mapping[str, float]:
         """Choose what only predictions need: override this to set buffers by the logits of the validation split.
 
         The engine calls this on all ranks in the last stage, before each evaluation. The buffers are saved with the
@@ -457,7 +457,11 @@ class Method(nn.Module):
 
         Args:
             validation: Returns the logits and labels of the validation split, or None without such a split.
+
+        Returns:
+            The chosen numbers by their names, for metrics.csv.
         """
+        return {}
 
     def freeze(self, *modules: nn.Module) -> None:
         """Exclude modules from training: they get no gradients, and stay in eval mode even after ``train()``."""

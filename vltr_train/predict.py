@@ -15,7 +15,7 @@ import vltr_eval.distributed
 from vltr_eval import LabelPairs, Report
 from vltr_eval._base.ranks import current_group
 from vltr_train.context import RunContext
-from vltr_train.data.dataset import Dataset, Split
+from vltr_train.data.dataset import Dataset, Split, open_dataset
 from vltr_train.data.label_lists import LabelList
 from vltr_train.data.loader import Loader
 from vltr_train.method import Method, Task
@@ -128,8 +128,8 @@ def write_report(
 
 
 def evaluate_run(
-    run: str | os.PathLike[str],
-    dataset: Dataset,
+    run: RunFolder | str | os.PathLike[str],
+    dataset: Dataset | str | os.PathLike[str],
     *,
     method: str | type[Method] | None = None,
     split: str = "test",
@@ -143,8 +143,8 @@ def evaluate_run(
     """Evaluate the selected checkpoint of a run on a split; the run folder is not changed.
 
     Args:
-        run: The run folder.
-        dataset: A data set with the classes of the training.
+        run: The run, or its folder.
+        dataset: A data set with the classes of the training, or the folder of one.
         method: The class of the run, or "FILE.py:CLASS", if it is from outside the package. Code is never loaded only
             because a run folder names it.
         split: "train", "validate" or "test".
@@ -162,11 +162,12 @@ def evaluate_run(
         ValueError: The run, the method, the classes, the split or the weights do not fit, or ``out`` holds a run.
 
     Example:
-        >>> evaluate_run("runs/framestack", open_dataset("data")).metrics()["mAP"]      # doctest: +SKIP
+        >>> evaluate_run("runs/framestack", "data").metrics()["mAP"]      # doctest: +SKIP
     """
     if out is not None and RunFolder.is_at(out):
         raise ValueError(f"out: expected a folder without a run, whose own report stays, got {str(out)!r}")
-    folder = RunFolder.open(run)
+    folder = RunFolder.of(run)
+    dataset = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
     folder.check_classes(dataset.class_names)
     kind = _method_of(folder, method).kind
     config = config_from_document(kind.Config, folder.document["settings"])

@@ -14,7 +14,7 @@ import pytest
 
 import vltr_eval
 from vltr_eval import plot
-from vltr_train import learning_curves, training_page, training_runs
+from vltr_train import learning_curves, table, training_page, training_runs
 from vltr_train.cli import main
 from vltr_train.runs.run_folder import RunFolder
 
@@ -72,6 +72,21 @@ def test_curves_are_the_columns_of_the_run_without_times(make_run):
         },
         "stages": [["train", 0], ["classifier", 2]],
     }
+
+
+def test_runs_are_given_by_their_folders_too(make_run):
+    run = make_run()
+    assert learning_curves(run.path) == learning_curves(str(run.path)) == learning_curves(run)
+    assert training_runs([str(run.path)]) == training_runs([run])
+    assert training_page([run.path]) == training_page([run])
+
+
+@pytest.mark.parametrize("function", [training_runs, training_page, table])
+def test_a_single_run_is_no_list(make_run, function):
+    run = make_run()
+    for single in (run, str(run.path)):
+        with pytest.raises(ValueError, match=r"^runs: expected a list of runs, got a single one; pass \["):
+            function(single)
 
 
 def test_values_without_a_number_are_missing(make_run):

@@ -426,6 +426,8 @@ def test_a_run_is_evaluated_again_from_its_folder(run, tiny, tmp_path):
     assert again.to_json() == run.report.to_json()
     for name in ("preds.npy", "labels.npy", "report.json", "report.txt"):
         assert (tmp_path / "a" / "b" / name).read_bytes() == before[name]
+    of_folders = evaluate_run(RunFolder.open(run.folder.path), tiny.folder, device="cpu")
+    assert of_folders.to_json() == run.report.to_json()
     validated = evaluate_run(run.folder.path, tiny, split="validate", sap=None, device="cpu", store="device")
     best = run.folder.load_checkpoint("best")
     assert validated.metrics()["mAP"] == pytest.approx(best["mAP"], abs=1e-12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -158,6 +159,24 @@ def test_resampled_bce_is_its_loops(masked, over_classes):
     options = {"mask_other_positives": masked, "over_classes": over_classes}
     got = losses.resampled_bce(torch.from_numpy(x), torch.from_numpy(y), torch.arange(B), **options)
     assert got.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "sentence"),
+    [
+        (lambda *batch: losses.focal(*batch, gamma=-1.0), "gamma: expected at least 0, got -1.0"),
+        (lambda *batch: losses.focal(*batch, gamma=math.nan), "gamma: expected at least 0, got nan"),
+        (lambda *batch: losses.focal(*batch, gamma="a"), "gamma: expected at least 0, got 'a'"),
+        (lambda *batch: losses.focal(*batch, alpha=-1.0), "alpha: expected at least 0, got -1.0"),
+        (lambda *batch: losses.eql(*batch, [1], gamma=2.0), "gamma: expected a probability from 0 to 1, got 2.0"),
+        (lambda *_: losses.ldam_margins([1, 2], largest=-1.0), "largest: expected at least 0, got -1.0"),
+        (lambda _, targets: losses.rebalanced_weights(targets, [1], mu=math.nan), "mu: expected at least 0, got nan"),
+        (lambda *batch: losses.distribution_balanced(*batch, gamma=-1.0), "gamma: expected at least 0, got -1.0"),
+    ],
+)
+def test_numbers_out_of_their_range_are_refused(loss, sentence):
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        loss([[0.0]], [[1.0]])
 
 
 def test_unknown_choices_are_refused():

@@ -344,15 +344,17 @@ def test_tau_is_chosen_by_the_accuracy_of_the_validation_set():
     by_groups, overall = zip(*map(accuracy, TAUS), strict=True)
     for tau_by, expected in (("groups", by_groups), ("overall", overall)):
         object.__setattr__(method.config, "tau_by", tau_by)
-        method.calibrate(lambda: (method.predict(batch.features).detach(), batch.targets.numpy().astype(np.uint8)))
-        assert method.tau.item() == pytest.approx(TAUS[int(np.argmax(expected))])
+        labels = batch.targets.numpy().astype(np.uint8)
+        chosen = method.calibrate(lambda labels=labels: (method.predict(batch.features).detach(), labels))
+        assert chosen == {"tau": TAUS[int(np.argmax(expected))]}
+        assert method.tau.item() == pytest.approx(chosen["tau"])
     assert len(set(by_groups)) > 1
 
 
 def test_tau_of_the_settings_and_without_validation():
     fixed, chosen = make("tau_norm", tau=0.3), make("tau_norm")
-    fixed.calibrate(lambda: pytest.fail("nothing is to be chosen"))
-    chosen.calibrate(lambda: None)
+    assert fixed.calibrate(lambda: pytest.fail("nothing is to be chosen")) == {}
+    assert chosen.calibrate(lambda: None) == {"tau": 1.0}
     assert (fixed.tau.item(), chosen.tau.item()) == (pytest.approx(0.3), 1.0)
 
 
@@ -361,6 +363,9 @@ def test_tau_is_saved_with_the_best_checkpoint(tiny, tmp_path):
     saved = run.folder.load_checkpoint("best")["method"]["tau"]
     assert saved.item() == run.method.tau.item()
     assert saved.item() in torch.tensor(TAUS)
+    best = run.folder.load_checkpoint("best")["epoch"]
+    (of_best,) = (line["tau"] for line in run.folder.epochs if line["epoch"] == best)
+    assert of_best == pytest.approx(saved.item())
     baseline = short_fit("bce", tiny, tmp_path / "bce", select_on="test")
     for metric in ("mAP", "mAP_tail", "ROC_AUC"):  # in float32 the bias may have been rounded in
         ours, theirs = run.report.metrics()[metric], baseline.report.metrics()[metric]
@@ -377,7 +382,7 @@ def test_tau_is_chosen_before_an_epoch_is_evaluated(tiny, tmp_path, monkeypatch)
         return score(method, *arguments)
 
     monkeypatch.setattr(engine, "score", watched)
-    monkeypatch.setattr(TauNorm, "calibrate", lambda method, validation: method.tau.fill_(0.25))
+    monkeypatch.setattr(TauNorm, "calibrate", lambda method, _: method.tau.fill_(0.25) and {})
     short_fit("tau_norm", tiny, tmp_path / "run", epochs=2)
     assert set(used) == {0.25}
 

@@ -79,6 +79,11 @@ def test_runs_of_several_seeds_are_one_line(make_run):
         )
 
 
+def test_runs_are_given_by_their_folders_too(make_run):
+    run = make_run()
+    assert table([run.path]) == table([str(run.path)]) == table([run])
+
+
 def test_what_differs_in_more_than_the_seed_is_told_apart(make_run):
     runs = [make_run(), make_run(seed=1), make_run(lr=0.2, lr_steps=[5]), make_run(preset="r50")]
     names = [(line["method"], line["n"]) for line in read(table(runs, format="csv"))]

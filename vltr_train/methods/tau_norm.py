@@ -72,18 +72,19 @@ class TauNorm(Method):
         # DIFFERS: the published code has the cross entropy of a softmax, of one label.
         return losses.bce(self.model(batch.features), batch.targets)
 
-    def calibrate(self, validation: LabelledLogits) -> None:
+    def calibrate(self, validation: LabelledLogits) -> dict[str, float]:
         """Choose `tau` by the accuracy on the validation set; the smallest of equally good ones."""
         if self.config.tau is not None:
-            return
+            return {}
         self.tau.zero_()
         found = validation()
-        if found is None:
-            self.tau.fill_(1.0)
-            return
-        logits, labels = found
-        norms = _norms(self._weight.detach())
-        self.tau.fill_(max(TAUS, key=lambda tau: self._accuracy(logits / norms**tau, labels)))
+        chosen = 1.0
+        if found is not None:
+            logits, labels = found
+            norms = _norms(self._weight.detach())
+            chosen = max(TAUS, key=lambda tau: self._accuracy(logits / norms**tau, labels))
+        self.tau.fill_(chosen)
+        return {"tau": chosen}
 
     def _accuracy(self, logits: Tensor, labels: np.ndarray) -> float:
         """Acc@1 over all ranks, by ``tau_by``; 0 where nothing is counted."""

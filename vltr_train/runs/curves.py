@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vltr_train.runs.repetitions import repetitions
-
-if TYPE_CHECKING:
-    from vltr_train.runs.run_folder import RunFolder
+from vltr_train.runs.run_folder import RunFolder, open_runs
 
 __all__ = ["learning_curves", "training_runs"]
 
 _NO_CURVES = ("epoch", "stage", "seconds", "videos_per_second")
 
 
-def learning_curves(run: RunFolder) -> dict[str, Any]:
+def learning_curves(run: RunFolder | str | os.PathLike[str]) -> dict[str, Any]:
     """Return the learning curves of a run: the loss, the learning rate and the metrics of the selecting split.
 
     Times are left out, so the same training gives the same curves.
 
     Args:
-        run: The run.
+        run: The run, or its folder.
 
     Returns:
         "epochs", the numbers of the epochs; "columns", a list of the same length for each column of metrics.csv, None
         where an epoch has no value; and "stages", pairs of the name of a stage and its first epoch.
 
     Example:
-        >>> learning_curves(RunFolder.open("runs/crt"))["columns"]["loss"]      # doctest: +SKIP
+        >>> learning_curves("runs/crt")["columns"]["loss"]      # doctest: +SKIP
         [0.0342, 0.0297, 0.0281]
     """
-    epochs = run.epochs
+    epochs = RunFolder.of(run).epochs
     names = dict.fromkeys(name for line in epochs for name in line if name not in _NO_CURVES)
     stages: list[list[Any]] = []
     for line in epochs:
@@ -44,11 +43,11 @@ def learning_curves(run: RunFolder) -> dict[str, Any]:
     }
 
 
-def training_runs(runs: Iterable[RunFolder]) -> list[dict[str, Any]]:
+def training_runs(runs: Iterable[RunFolder | str | os.PathLike[str]]) -> list[dict[str, Any]]:
     """Return the learning curves of several runs with their names, for `vltr_eval.plot` and the HTML page.
 
     Args:
-        runs: The runs.
+        runs: The runs, or their folders.
 
     Returns:
         The curves of each run, with its "name" and its "group". Runs of one group differ in their seed alone.
@@ -58,7 +57,7 @@ def training_runs(runs: Iterable[RunFolder]) -> list[dict[str, Any]]:
     """
     found: list[dict[str, Any]] = []
     taken: set[str] = set()
-    for alike in repetitions(runs):
+    for alike in repetitions(open_runs(runs)):
         for run, seed in zip(alike.runs, alike.seeds, strict=True):
             base = alike.name if len(alike.runs) == 1 else f"{alike.name}, seed {seed}"
             name, number = base, 1

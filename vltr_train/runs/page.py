@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import vltr_eval
 from vltr_eval._base.progress import Progress
 from vltr_eval.page import Page, StaticTable, render_page
 from vltr_train.runs.curves import training_runs
-
-if TYPE_CHECKING:
-    from vltr_train.runs.run_folder import RunFolder
+from vltr_train.runs.run_folder import RunFolder, open_runs
 
 __all__ = ["training_page"]
 
 _SHOWN = {"loss": "loss", "mAP": "mAP"}
 
 
-def training_page(runs: Sequence[RunFolder], *, threads: int | None = None, progress: Progress | None = None) -> str:
+def training_page(
+    runs: Iterable[RunFolder | str | os.PathLike[str]], *, threads: int | None = None, progress: Progress | None = None
+) -> str:
     """Return the learning curves of runs as one HTML file that fetches nothing.
 
     The page of one run that was evaluated also has its report, with the curves, histograms and mistakes of single
     classes from its predictions.
 
     Args:
-        runs: The runs.
+        runs: The runs, or their folders.
         threads: Threads of the core.
         progress: Called with the fraction done.
 
@@ -36,8 +37,9 @@ def training_page(runs: Sequence[RunFolder], *, threads: int | None = None, prog
         ValueError: No run has an epoch, or a file of a run cannot be read.
 
     Example:
-        >>> page = training_page([RunFolder.open("runs/crt")])      # doctest: +SKIP
+        >>> page = training_page(["runs/crt"])      # doctest: +SKIP
     """
+    runs = open_runs(runs)
     training = {"runs": training_runs(runs)}
     if len(runs) == 1 and runs[0].has_report:
         (run,) = runs

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from vltr_train.data.label_lists import LabelList
     from vltr_train.method_source import FoundMethod
 
-__all__ = ["RunFolder", "check_plain", "is_resumed", "labels_fingerprint", "run_document"]
+__all__ = ["RunFolder", "check_plain", "is_resumed", "labels_fingerprint", "open_runs", "run_document"]
 
 RUN_FORMAT = "vltr-train/run/2"
 CHECKPOINT_FORMAT = "vltr-train/checkpoint/1"
@@ -255,6 +255,11 @@ class RunFolder:
     def is_at(path: str | os.PathLike[str]) -> bool:
         """Whether there is a run in this folder."""
         return Path(path, CONFIG).exists()
+
+    @classmethod
+    def of(cls, run: RunFolder | str | os.PathLike[str]) -> RunFolder:
+        """The run itself, or the run in this folder, as `open` finds it."""
+        return run if isinstance(run, RunFolder) else cls.open(run)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunFolder:
@@ -591,3 +596,10 @@ def _unreadable(path: Path, error: OSError) -> ValueError:
 
 def _only_in(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in one.items() if (key, value) not in other.items()}
+
+
+def open_runs(runs: Iterable[RunFolder | str | os.PathLike[str]]) -> list[RunFolder]:
+    """Open the runs that are given by their folders. Raises ValueError for a single run in the place of a list."""
+    if isinstance(runs, (RunFolder, str, os.PathLike)):
+        raise ValueError(f"runs: expected a list of runs, got a single one; pass [{getattr(runs, 'path', runs)!r}]")
+    return [RunFolder.of(run) for run in runs]

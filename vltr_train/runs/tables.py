@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,12 +24,12 @@ from vltr_eval.intervals import check_level
 from vltr_eval.report import AP, EXPECTED_SAP, SAP, accuracy_at, grouped_name
 from vltr_train.papers import method_order
 from vltr_train.runs.repetitions import repetitions
+from vltr_train.runs.run_folder import RunFolder, open_runs
 
 if TYPE_CHECKING:
     from vltr_eval.comparison import BestOfMean, MeanDifference
     from vltr_train.method import Preset
     from vltr_train.runs.row_errors import RowErrors
-    from vltr_train.runs.run_folder import RunFolder
 
     Presets = Mapping[str, Mapping[str, Preset]]
 
@@ -76,7 +77,7 @@ def paper_tables(presets: Presets) -> list[str]:
 
 
 def table(
-    runs: Iterable[RunFolder],
+    runs: Iterable[RunFolder | str | os.PathLike[str]],
     *,
     presets: Presets | None = None,
     paper: str | None = None,
@@ -96,7 +97,7 @@ def table(
     data. With ``interval``, values that are not significantly lower have a dagger, by the paired test of both methods.
 
     Args:
-        runs: Evaluated runs.
+        runs: Evaluated runs, or their folders.
         presets: The presets of each method, by the method's name; needed for ``paper``.
         paper: One of ``paper_tables(presets)``. The table has the columns and rows that the paper prints, with the
             measured numbers beside the printed ones and "-" for missing numbers. Runs that are no row of it come last.
@@ -115,7 +116,7 @@ def table(
     """
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
-    lines, columns = _measured(runs), COLUMNS | SAP_COLUMNS
+    lines, columns = _measured(open_runs(runs)), COLUMNS | SAP_COLUMNS
     if interval is not None:
         check_level(interval, "interval")
     elif baseline is not None:
