@@ -34,8 +34,10 @@ __all__ = ["Character", "characters", "make_pen_strokes"]
 FRAMES = 60
 DIM = 64
 LEAST = 20  # characters of a class
-SHARES = {"train": 0.6, "validate": 0.15, "test": 0.25}
-BOUNDS = (100, 30)  # of head and tail, in training videos
+SHARES = {"train": 0.2, "validate": 0.15, "test": 0.2}
+"""Of all characters. With three times as many in training the nonlinear baseline does not overfit: its training minus
+test mAP was .06 after 60 epochs, so that no claim about a regulariser could be tested."""
+BOUNDS = (30, 8)  # of head and tail, in training videos
 REACH = 4  # points before and after a frame that describe it
 _BOX = 109  # the side of a character's square, in units of the drawings
 _CURVE = np.linspace(0, 1, 17)[1:, None]  # where a curve is cut into straight pieces
@@ -161,7 +163,7 @@ def make_pen_strokes(folder: str | os.PathLike[str], *, seed: int = 0) -> None:
     stops = np.round(np.cumsum(list(SHARES.values())) * len(kept)).astype(int)
     lists = {
         split: LabelList.from_lists([ids[row] for row in rows], [labels[row] for row in rows], len(names))
-        for split, rows in zip(SHARES, np.split(order, stops[:-1]), strict=True)
+        for split, rows in zip(SHARES, np.split(order, stops), strict=False)  # the rest is left out
     }
     if not FrameStore.is_at(folder):
         _write_frames(folder, kept, ids)
