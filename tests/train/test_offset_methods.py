@@ -14,9 +14,11 @@ from small_methods import COUNTS, TASK, B, C, begin, make, make_batch
 import vltr_eval
 from vltr_train import engine, losses
 from vltr_train.method import Task
+from vltr_train.methods import find_method
 from vltr_train.methods.tau_norm import TAUS, TauNorm, normalised
 from vltr_train.runs.tables import table
 from vltr_train.samplers import ClassSampler, InstanceSampler
+from vltr_train.settings import build_config
 
 N = 900
 OF_VIDEOS = Task(TASK.num_classes, TASK.feature_dim, COUNTS, TASK.bounds, N)
@@ -451,6 +453,37 @@ def test_scales_leave_the_map_of_a_run_as_it_was(tiny, tmp_path):
     ("name", "settings", "word"),
     [
         ("logit_adjustment", {}, "absorbs"),
+def test_official_lws_has_the_published_batches_and_modes():
+    """Batches of 512 in both stages (feat_uniform.yaml, cls_lws.yaml), no clipping, and all networks in train mode."""
+    kind = find_method("lws")
+    config = build_config(kind, protocol="official")
+    assert (config.features_mode, config.batch_size, config.clip_norm) == ("train", 512, None)
+    assert [(stage.batch_size, stage.clip_norm) for stage in kind(config, TASK).stages()] == [(512, None)] * 2
+    assert config.select_on == "last"
+    assert (kind.Config().features_mode, kind.Config().batch_size) == ("eval", 128)
+
+
+def test_lws_in_train_mode_moves_statistics_and_learns_scales_alone():
+    method = make("lws", aggregator="netvlad", features_mode="train", dropout=0.5)
+    torch.manual_seed(0)
+    begin(method, stage=1)
+    norm, batch = method.model.aggregator.input_norm, make_batch()
+    before = norm.running_mean.clone()
+    method(batch).backward()
+    assert all(module.training for module in method.modules())
+    assert [name for name, value in method.named_parameters() if value.grad is not None] == ["scales"]
+    rows = batch.features.double().numpy().reshape(-1, TASK.feature_dim)
+    np.testing.assert_allclose(norm.running_mean, 0.9 * before.numpy() + rows.mean(0) / 10, 1e-4)
+    assert method(batch).item() != method(batch).item()  # by the dropout of the frozen model
+
+
+@pytest.mark.parametrize(("aggregator", "moves"), [("netvlad", True), ("nonlinear", False)])
+def test_lws_in_train_mode_notes_metrics_that_statistics_change(aggregator, moves):
+    notes = make("lws", aggregator=aggregator, features_mode="train", select_on="validate").notes()
+    assert any("moves batch statistics" in note for note in notes) == moves
+    assert any("increasing" in note for note in notes) == (not moves)
+
+
         ("logit_adjustment", {"post_hoc": True}, "increasing"),
         ("logit_adjustment", {"activation": "softmax"}, "softmax"),
         ("logit_adjustment", {"activation": "softmax", "post_hoc": True}, "softmax"),
