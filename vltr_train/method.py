@@ -235,8 +235,9 @@ FUSED_ADAM = partial(torch.optim.Adam, fused=True)
 OFFICIAL = {"select_on": "test", "absent": "zero"}
 """Settings of ``protocol=official``, which follows the published code, or without one the paper.
 
-Checkpoints are selected on the test set, and classes without positives count as AP 0. The other choices of the
-published code are defaults already, or stand in `Method.official`. docs/training/departures.md lists all of them."""
+Checkpoints are selected on the test set, and classes without positives count as AP 0, as in VideoLT's code.
+`Method.official` has the choices of the method's own source that are no defaults and that settings can make.
+docs/training/departures.md lists these, and those that remain."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -463,12 +464,19 @@ class Method(nn.Module):
         """
         return {}
 
-    def freeze(self, *modules: nn.Module) -> None:
-        """Exclude modules from training: they get no gradients, and stay in eval mode even after ``train()``."""
-        self._frozen.extend(modules)
+    def freeze(self, *modules: nn.Module, in_eval: bool = True) -> None:
+        """Exclude modules from training: their parameters get no gradients.
+
+        Args:
+            *modules: The modules.
+            in_eval: Keep them in eval mode even after ``train()``. Without it dropout acts on them in training, and
+                batches move their running statistics.
+        """
         for module in modules:
             module.requires_grad_(False)
-            module.eval()
+            if in_eval:
+                module.eval()
+                self._frozen.append(module)
 
     def unfreeze(self, *modules: nn.Module) -> None:
         """Include modules in training again, after `freeze`."""

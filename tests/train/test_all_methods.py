@@ -137,6 +137,8 @@ VARIANTS = [
     ("move", {"minikinetics_code": True, "codebook_masking": "zero", "psa_key_mask": "none"}),
     ("move", {"aggregator": "psa-codebook-centers", "psa_key_mask": "keep"}),
     ("crt", {"features_mode": "train"}),
+    ("lws", {"features_mode": "train"}),
+    ("balanced_softmax", {"activation": "sigmoid", "smoothing": 0.1}),
     ("framestack", {"rap_scores": "probabilities"}),
     ("meid", {"attention_relu": False, "distance": "sum"}),
     ("move", {"extrapolation": False, "mix_granularity": "sample"}),

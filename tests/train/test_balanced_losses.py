@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import numpy as np
@@ -11,7 +12,9 @@ from small_methods import COUNTS, TASK, C, begin, make, make_batch
 
 from vltr_train import losses
 from vltr_train.method import Task
+from vltr_train.methods import find_method
 from vltr_train.samplers import ClassSampler, InstanceSampler
+from vltr_train.settings import build_config
 
 N = 900
 OF_VIDEOS = Task(TASK.num_classes, TASK.feature_dim, COUNTS, TASK.bounds, N)
@@ -51,6 +54,20 @@ def test_balanced_losses_are_those_of_their_functions():
     ):
         method = begin(make(name, OF_VIDEOS, **options))
         torch.testing.assert_close(method(batch), expected(method.predict(batch.features), batch.targets))
+
+
+def test_official_asl_is_the_published_sum_but_for_the_size_of_the_batch():
+    """(4, 0, .05) of the published code on Z and Y is 1.913645, the sum over three videos."""
+    kind = find_method("asl")
+    config = build_config(kind, protocol="official")
+    assert (config.over_classes, config.clip_norm) == ("sum", None)
+    assert (kind.Config().over_classes, kind.Config().clip_norm) == ("mean", 20.0)
+    logits = torch.tensor([[2, -1, 0.5, -3], [-0.5, 1.5, -2, 0.25], [0, -0.75, 3, 1]])
+    targets = torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 1, 1]])
+    method = kind(config, Task(4, 4, np.array([500, 100, 20, 5]), TASK.bounds))
+    method.model = torch.nn.Identity()
+    batch = dataclasses.replace(make_batch(num_rows=3), features=logits, targets=targets)
+    assert 3 * begin(method)(batch).item() == pytest.approx(1.913645, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", ["asl", "distribution_balanced", "balanced_softmax", "logit_adjustment"])

@@ -931,6 +931,17 @@ def test_clipping_the_classifier_leaves_the_aggregator_alone(is_frozen):
     assert {name for name in before if "psa" in name or "codebook" in name} == before.keys() - moved
 
 
+def test_frozen_modules_may_stay_in_train_mode():
+    kind = find_method("bce")
+    method = kind(kind.Config(aggregator="netvlad"), Task(5, 4, np.arange(1, 6), (3, 1)))
+    method.freeze(method.model.aggregator, in_eval=False)
+    method.train()
+    assert all(module.training for module in method.modules())
+    assert not any(value.requires_grad for value in method.model.aggregator.parameters())
+    method.unfreeze(method.model.aggregator)
+    assert all(value.requires_grad for value in method.parameters())
+
+
 def test_what_is_frozen_can_be_given_back():
     kind = find_method("bce")
     method = kind(kind.Config(aggregator="netvlad"), Task(5, 4, np.arange(1, 6), (3, 1)))

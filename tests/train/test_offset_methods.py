@@ -14,9 +14,11 @@ from small_methods import COUNTS, TASK, B, C, begin, make, make_batch
 import vltr_eval
 from vltr_train import engine, losses
 from vltr_train.method import Task
+from vltr_train.methods import find_method
 from vltr_train.methods.tau_norm import TAUS, TauNorm, normalised
 from vltr_train.runs.tables import table
 from vltr_train.samplers import ClassSampler, InstanceSampler
+from vltr_train.settings import build_config
 
 N = 900
 OF_VIDEOS = Task(TASK.num_classes, TASK.feature_dim, COUNTS, TASK.bounds, N)
@@ -218,6 +220,45 @@ def test_offset_losses_are_those_of_their_functions():
         torch.testing.assert_close(method(batch), expected(method.predict(batch.features), batch.targets))
 
 
+# The input of the published numbers: logits, the label of each row, and training videos of each class.
+Z = torch.tensor([[2, -1, 0.5, -3], [-0.5, 1.5, -2, 0.25], [0, -0.75, 3, 1]])
+ONE_LABEL = torch.eye(4)[[0, 1, 3]]
+OF_Z = Task(4, 4, np.array([500, 100, 20, 5]), TASK.bounds, 600)
+
+
+def official_loss(name, **settings):
+    """The loss under the official protocol on the input of the published numbers, and the configuration."""
+    kind = find_method(name)
+    method = kind(build_config(kind, settings=settings, protocol="official"), OF_Z)
+    method.model = torch.nn.Identity()
+    batch = dataclasses.replace(make_batch(num_rows=3), features=Z, targets=ONE_LABEL)
+    return begin(method)(batch).item(), method.config
+
+
+def test_official_losses_are_the_published_numbers():
+    """The published functions gave these: google-research, BalancedMetaSoftmax, and LiVT with its smoothing of 0.1."""
+    found, config = official_loss("logit_adjustment")
+    assert found == pytest.approx(1.6025985, rel=1e-6)
+    assert config.activation == "softmax"
+    found, config = official_loss("balanced_softmax")
+    assert found == pytest.approx(1.6025985, rel=1e-6)
+    assert config.clip_norm is None
+    assert official_loss("balanced_softmax", activation="sigmoid")[0] == pytest.approx(2.9254115, rel=1e-6)
+    assert official_loss("balanced_softmax", activation="sigmoid", smoothing=0.0)[0] == pytest.approx(
+        2.7409427, rel=1e-6
+    )
+
+
+def test_smoothing_is_off_by_default_and_spares_the_softmax():
+    batch = make_batch()
+    method = begin(make("balanced_softmax", OF_VIDEOS, activation="sigmoid", smoothing=0.2))
+    logits = method.predict(batch.features) + losses.log_odds(COUNTS)
+    torch.testing.assert_close(method(batch), losses.bce(logits, 0.8 * batch.targets + 0.2 / C))
+    assert method.config.smoothing > type(method.config)().smoothing == 0
+    plain, smoothed = (begin(make("balanced_softmax", OF_VIDEOS, smoothing=share))(batch) for share in (0.0, 0.2))
+    assert torch.equal(plain, smoothed)
+
+
 def test_post_hoc_adjustment_subtracts_what_training_adds():
     batch = make_batch()
     method = begin(make("logit_adjustment", OF_VIDEOS, post_hoc=True, tau=2.0))
@@ -417,6 +458,37 @@ def test_lws_learns_scales_of_a_frozen_model():
     torch.testing.assert_close(method.predict(batch.features), method.scales * logits)
 
 
+def test_official_lws_has_the_published_batches_and_modes():
+    """Batches of 512 in both stages (feat_uniform.yaml, cls_lws.yaml), no clipping, and all networks in train mode."""
+    kind = find_method("lws")
+    config = build_config(kind, protocol="official")
+    assert (config.features_mode, config.batch_size, config.clip_norm) == ("train", 512, None)
+    assert [(stage.batch_size, stage.clip_norm) for stage in kind(config, TASK).stages()] == [(512, None)] * 2
+    assert config.select_on == "last"
+    assert (kind.Config().features_mode, kind.Config().batch_size) == ("eval", 128)
+
+
+def test_lws_in_train_mode_moves_statistics_and_learns_scales_alone():
+    method = make("lws", aggregator="netvlad", features_mode="train", dropout=0.5)
+    torch.manual_seed(0)
+    begin(method, stage=1)
+    norm, batch = method.model.aggregator.input_norm, make_batch()
+    before = norm.running_mean.clone()
+    method(batch).backward()
+    assert all(module.training for module in method.modules())
+    assert [name for name, value in method.named_parameters() if value.grad is not None] == ["scales"]
+    rows = batch.features.double().numpy().reshape(-1, TASK.feature_dim)
+    np.testing.assert_allclose(norm.running_mean, 0.9 * before.numpy() + rows.mean(0) / 10, 1e-4)
+    assert method(batch).item() != method(batch).item()  # by the dropout of the frozen model
+
+
+@pytest.mark.parametrize(("aggregator", "moves"), [("netvlad", True), ("nonlinear", False)])
+def test_lws_in_train_mode_notes_metrics_that_statistics_change(aggregator, moves):
+    notes = make("lws", aggregator=aggregator, features_mode="train", select_on="validate").notes()
+    assert any("moves batch statistics" in note for note in notes) == moves
+    assert any("increasing" in note for note in notes) == (not moves)
+
+
 @pytest.mark.parametrize("scope", ["all", "classifier"])
 def test_the_scales_of_lws_are_clipped_as_a_part_of_the_classifier(scope):
     method = make("lws", clip_scope=scope)
@@ -491,6 +563,7 @@ def test_tables_show_the_notes_of_their_runs(tiny, tmp_path):
         ("logit_adjustment", {"tau": -1.0}, "tau: expected at least 0, got -1.0"),
         ("logit_adjustment", {"activation": "tanh"}, "activation: expected one of sigmoid, softmax, got 'tanh'"),
         ("balanced_softmax", {"prior": "rows"}, "prior: expected one of labels, videos, got 'rows'"),
+        ("balanced_softmax", {"smoothing": 1.0}, "smoothing: expected from 0 to below 1, got 1.0"),
         ("tau_norm", {"tau": -0.1}, "tau: expected at least 0 or none, got -0.1"),
         ("tau_norm", {"tau_by": "test"}, "tau_by: expected one of groups, overall, got 'test'"),
         ("lws", {"scales_epochs": 0}, "scales_epochs: expected at least 1, got 0"),

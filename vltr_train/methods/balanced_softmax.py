@@ -16,6 +16,7 @@ Expected: no number on these data is printed. Gen2Balance (arXiv 2606.22416) com
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from torch import Tensor
 from torch.nn.functional import log_softmax
@@ -37,12 +38,20 @@ class BalancedSoftmaxConfig(TrainConfig):
         prior: The share of a class in Bal-BCE: "labels" is n / sum n as in LiVT's published code; "videos" is n / N.
             The two are the same if each video has one label. With the softmax they differ by a constant.
         over_classes: The mean or the sum of Bal-BCE over classes. The published code has the sum.
+        smoothing: The share s of label smoothing in Bal-BCE: labels y become (1 - s) y + s / C. The softmax has none.
     """
 
     activation: str = field(default="softmax", metadata={"choices": ("softmax", "sigmoid")})
     prior: str = field(default="labels", metadata={"choices": ("labels", "videos")})
     # DIFFERS: LiVT has the sum, and smooths labels by 0.1. The mean has the scale of the other losses, for `clip_norm`.
     over_classes: str = field(default="mean", metadata={"choices": ("mean", "sum")})
+    # DIFFERS: LiVT smooths by 0.1. Methods are compared on the same labels here.
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.smoothing < 1:
+            raise ValueError(f"smoothing: expected from 0 to below 1, got {self.smoothing}")
 
 
 class BalancedSoftmax(Method):
@@ -50,6 +59,8 @@ class BalancedSoftmax(Method):
     config: BalancedSoftmaxConfig
     offsets: Tensor
     Config = BalancedSoftmaxConfig
+    # Neither published code clips gradients. The other two act on Bal-BCE, which alone departs from its code there.
+    official = MappingProxyType({"over_classes": "sum", "smoothing": 0.1, "clip_norm": None})
 
     def __init__(self, config: BalancedSoftmaxConfig, task: Task) -> None:
         super().__init__(config, task)
@@ -68,7 +79,9 @@ class BalancedSoftmax(Method):
         if self.config.activation == "softmax":
             # DIFFERS: the paper has one label a row. Here k labels have a target of 1/k each.
             return losses.softmax_cross_entropy(logits, batch.targets)
-        entropies = losses.bce(logits, batch.targets, reduction="none")
+        share = self.config.smoothing
+        targets = (1 - share) * batch.targets + share / batch.targets.shape[1]
+        entropies = losses.bce(logits, targets, reduction="none")
         return losses.mean_over_batch(entropies, self.config.over_classes)
 
     def predict(self, features: Tensor) -> Tensor:

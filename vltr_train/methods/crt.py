@@ -45,13 +45,11 @@ class CRT(ResampledLast):
         # DIFFERS: the published code has the cross entropy of a softmax, of one label, in both stages.
         # DIFFERS: the published sampler draws C n_max rows, four of a class at a time. Here there are as many draws as
         # videos, with replacement.
-        # DIFFERS: the published code has SGD with momentum 0.9, weight decay 5e-4 and a rate that falls as a cosine.
-        # Here both stages have the optimizer and the rate of VideoLT's methods.
+        # DIFFERS: the published code has SGD with momentum 0.9, weight decay 5e-4, a rate that falls as a cosine and
+        # batches of 512, and clips no gradients. Here both stages have all that from VideoLT's methods.
         return (self.stage(), self.stage(name="classifier", epochs=epochs, samplers=(ClassSampler(),)))
 
     def begin_stage(self, stage: Stage) -> None:
         if stage.name == "classifier":
-            if self.config.features_mode == "eval":
-                self.freeze(self.model.aggregator)
-            self.model.aggregator.requires_grad_(False)
+            self.freeze(self.model.aggregator, in_eval=self.config.features_mode == "eval")
             self.model.reset_classifier()

@@ -16,6 +16,7 @@ Expected: no number on these data is printed. Gen2Balance (arXiv 2606.22416) com
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from torch import Tensor
 from torch.nn.functional import log_softmax
@@ -53,6 +54,7 @@ class LogitAdjustment(Method):
     config: LogitAdjustmentConfig
     offsets: Tensor
     Config = LogitAdjustmentConfig
+    official = MappingProxyType({"activation": "softmax"})
 
     def __init__(self, config: LogitAdjustmentConfig, task: Task) -> None:
         super().__init__(config, task)

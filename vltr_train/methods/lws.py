@@ -4,7 +4,7 @@ Paper: Kang et al., arXiv 1910.09217, Section 4.2. Stage "train": L = mean of th
 frozen, and predictions are s_c (w_c x + b_c), s = 1 at the start. Its loss is the mean over videos of the sum over
 classes of m_bc l_bc; l is the BCE, and m is 0 at the labels that a video was not drawn for.
 An increasing map of a class's logits leaves AP, ROC-AUC and SAP as they are but for rounding, so positive scales
-change Acc@k alone.
+change Acc@k alone, unless features_mode=train moves batch statistics.
 Code: https://github.com/facebookresearch/classifier-balancing (models/TauNormClassifier.py, config/ImageNet_LT), for
 images and with the softmax: SGD, lr 0.2, momentum 0.9, weight decay 5e-4, 5 epochs, cosine.
 Command: vltr-train fit lws --data DIR
@@ -37,12 +37,17 @@ class LWSConfig(ResampledConfig):
         scales_decay: The weight decay of the scales. It pulls them to 0.
         select_on: The mAP does not depend on the scales, so it cannot select an epoch of the second stage. The default
             keeps the last.
+        features_mode: The mode of the frozen model in the second stage, as in cRT.
     """
 
     scales_epochs: int = 5
     scales_lr: float = 0.2
     scales_decay: float = 5e-4
     select_on: str = field(default="last", metadata={"choices": ("validate", "test", "last")})
+    # DIFFERS: the published code leaves the frozen model in train mode (train): dropout acts on it, and balanced
+    # batches move the running statistics of batch normalisation. eval: the model stays as the first stage has learnt
+    # it, so scales are learnt for the logits of evaluation.
+    features_mode: str = field(default="eval", metadata={"choices": ("eval", "train")})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,13 +63,15 @@ class LWS(ResampledLast):
     paper = "Learnable weight scaling, two-stage (arXiv 1910.09217)"
     config: LWSConfig
     Config = LWSConfig
-    official = MappingProxyType({"select_on": "last"})
+    official = MappingProxyType({"select_on": "last", "batch_size": 512, "clip_norm": None, "features_mode": "train"})
 
     def __init__(self, config: LWSConfig, task: Task) -> None:
         super().__init__(config, task)
         self.scales = nn.Parameter(torch.ones(task.num_classes))
 
     def notes(self) -> list[str]:
+        if self.config.features_mode == "train" and any("running" in name for name, _ in self.model.named_buffers()):
+            return ["features_mode: train moves batch statistics, so AP, ROC-AUC and SAP change as well as Acc@k"]
         found = [f"scales: where positive, {SAME_RANKING}"]
         if self.config.select_on != "last":
             found.append(f"select_on: {self.config.select_on} cannot tell the epochs of stage scales apart")
@@ -89,8 +96,7 @@ class LWS(ResampledLast):
         is_last = stage.name == "scales"
         self.scales.requires_grad_(is_last)
         if is_last:
-            # DIFFERS: frozen in eval mode. The published code keeps dropout and batch statistics of the training.
-            self.freeze(self.model)
+            self.freeze(self.model, in_eval=self.config.features_mode == "eval")
 
     def clipped(self) -> list[nn.Parameter]:
         """Return the parameters whose gradients are clipped: the scales are a part of the classifier."""

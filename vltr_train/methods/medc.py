@@ -159,7 +159,8 @@ class MEDC(Method):
     def stages(self) -> tuple[Stage, ...]:
         if self.config.shared_batch:
             return (self.stage(samplers=(InstanceSampler(),)),)
-        # DIFFERS: the paper's batch has 128 videos. Here each expert has a batch of its own, 3 x 128 videos a step.
+        # DIFFERS: the paper has batches of 128, and no word on whether the experts share their number. Here each has a
+        # batch of its own, 3 x 128 videos a step.
         return (self.stage(samplers=tuple(map(self._sampler, self.config.experts))),)
 
     def _sampler(self, name: str) -> Sampler:
