@@ -439,7 +439,7 @@ def _methods(args: argparse.Namespace) -> int:
         if note.default is None or isinstance(note.default, bool):
             default = default.lower()  # as the type and the settings of the command line have it
         _tell(f"  {note.name}={default} ({note.type})")
-        for line in textwrap.wrap(note.text, 112):
+        for line in textwrap.wrap(note.text, 112, break_on_hyphens=False):
             _tell(f"      {line}")
     _tell("\npresets:")
     width = max(map(len, kind.presets), default=0) + 1

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vltr_train import losses
-from vltr_train.aggregators import AGGREGATORS, CLUSTERED, VideoClassifier, make_aggregator
+from vltr_train.aggregators import AGGREGATOR_NOTES, CLUSTERED, VideoClassifier, make_aggregator
 from vltr_train.call_order import CALLS, CallOrder, check_loss, noting_call
 from vltr_train.data.dataset import Dataset
 from vltr_train.data.loader import FRAME_SAMPLING, Batch
@@ -106,29 +106,34 @@ class TrainConfig:
     """The settings that every method has; a method's ``Config`` extends them.
 
     The defaults are those of the scripts of VideoLT's published code (17Skye17/VideoLT), except where a comment says
-    DIFFERS.
+    DIFFERS. The names of aggregators are those of `AGGREGATORS`.
 
     Attributes:
-        aggregator: A name of `AGGREGATORS`.
-        dropout: The dropout of the aggregator; None for the aggregator's own, which is 0 in netvlad and 0.5 elsewhere.
-        clusters: The clusters of a VLAD or codebook; None for 64.
+        aggregator: The module that pools the frames of a clip into one vector.
+        dropout: The share of numbers that dropout sets to 0 in the aggregator, from 0 to below 1; None for the
+            aggregator's own, which is 0 in netvlad and netvlad-centers and 0.5 elsewhere.
+        clusters: The number of clusters of a VLAD or codebook, at least 1; None for 64. Other aggregators have none.
         epochs: The epochs of the main stage.
         batch_size: The videos of a batch, of all ranks together.
-        lr: The learning rate at the start.
+        lr: The learning rate at the start, above 0.
         lr_steps: The epochs from which on the rate is multiplied by ``lr_decay``, once for each.
-        lr_decay: See ``lr_steps``.
-        clip_norm: The largest norm of the gradients; None for no clipping.
-        clip_scope: The parameters whose gradients are clipped: "all", or "classifier" for those behind pooled vectors,
-            as in MOVE's "Agg" rows.
-        train_frames: The frames of a training clip.
-        test_frames: The frames of a clip in evaluation.
-        frame_sampling: The rule that draws the frames of a training clip; the published code draws with replacement.
-        eval_every: The epochs between two evaluations.
-        select_on: The split that selects the best checkpoint; "last" keeps the last one.
-        absent: The AP of a class without positives.
-        precision: The float type of the forward pass.
-        compile: Whether torch compiles the modules of `Method.compiled`.
-        seed: The seed of all draws.
+        lr_decay: The factor by which the rate is multiplied at each of ``lr_steps``.
+        clip_norm: The largest norm of the gradients, above 0; larger ones are scaled down to it. None for no clipping.
+        clip_scope: The parameters whose gradients are clipped. "all" clips those of all parameters; "classifier" clips
+            only those behind pooled vectors, as in the Agg rows of MOVE's tables.
+        train_frames: The number of frames of a training clip.
+        test_frames: The number of frames of a clip in evaluation, at equal distances.
+        frame_sampling: The rule that chooses the frames of a training clip. "with_replacement" draws random frames that
+            may repeat, as in the published code; "without_replacement" draws random frames that repeat only in a
+            shorter video; "uniform" takes frames at equal distances, as in evaluation.
+        eval_every: The number of epochs between two evaluations.
+        select_on: The rule that selects the best checkpoint. "validate" keeps the highest mAP on the validation split;
+            "test" keeps the highest mAP on the test split; "last" keeps the last epoch.
+        absent: The AP of a class without positives. "nan" leaves the class out of means; "zero" counts it as AP 0.
+        precision: The float type of the forward pass. "float32" has 32 bits; "bfloat16" has 16 bits and the range of
+            float32; "float16" has 16 bits and a small range, so the loss is scaled.
+        compile: Whether torch compiles the model, which is the modules of `Method.compiled`.
+        seed: The seed of all draws, at least 0.
 
     Raises:
         ValueError: A setting is outside its choices or its range.
@@ -138,7 +143,7 @@ class TrainConfig:
         TrainConfig(aggregator='netvlad', epochs=20)
     """
 
-    aggregator: str = field(default="nonlinear", metadata={"choices": tuple(AGGREGATORS)})
+    aggregator: str = field(default="nonlinear", metadata={"choices": AGGREGATOR_NOTES})
     dropout: float | None = None
     clusters: int | None = None
     epochs: int = 100
@@ -204,8 +209,11 @@ class ResampledConfig(TrainConfig):
     """The settings of methods that draw videos by class; the defaults are those of VideoLT's published code.
 
     Attributes:
-        mask_other_positives: See `losses.resampled_bce`.
-        over_classes: See `losses.resampled_bce`.
+        mask_other_positives: Whether the loss leaves out the labels that a video was not drawn for. Each class is then
+            seen as often as it was drawn. See `losses.resampled_bce`.
+        over_classes: The reduction over classes of the loss of videos that are drawn by class. "sum" adds up the
+            classes, as in VideoLT's published code; "mean" averages over them. The sum is C times the mean, so gradient
+            clipping acts on it more often.
     """
 
     mask_other_positives: bool = True

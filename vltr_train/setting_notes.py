@@ -1,7 +1,9 @@
 """The type and meaning of each setting of a method. The meaning is read from where its author wrote it.
 
 A setting is described by the section "Attributes" of the docstring of its class, by the comment above it, and by the
-comment behind it. A subclass that only changes a default keeps the description, and adds its own comment.
+comment behind it. A subclass that only changes a default keeps the description, and adds its own comment. The
+``choices`` of a setting may be a mapping from each choice to a phrase. These phrases follow the first description, so a
+subclass with fewer choices needs no description of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -55,6 +57,10 @@ def setting_notes(config_class: Any) -> list[SettingNote]:
     for kind in reversed(config_class.__mro__):
         for name, text in (*_attributes(vars(kind).get("__doc__") or ""), *_comments(kind)):
             texts.setdefault(name, []).append(text)
+    for entry in fields(config_class):
+        if isinstance(choices := entry.metadata.get("choices"), Mapping):
+            phrases = "; ".join(f'"{choice}": {phrase}' for choice, phrase in choices.items())
+            texts.setdefault(entry.name, []).insert(1, f"{phrases}.")
     defaults, types = config_class(), setting_types(config_class)
     return [
         SettingNote(

@@ -9,12 +9,15 @@ import pytest
 
 pytest.importorskip("torch")
 
+from vltr_train.aggregators import AGGREGATOR_NOTES, AGGREGATORS
 from vltr_train.method import TrainConfig
 from vltr_train.methods import all_methods
 from vltr_train.setting_notes import setting_notes
 from vltr_train.settings import build_config, parse_settings, settings_document
 
 METHODS = all_methods()
+PHRASES = {"x": "the first form", "y-z": "another form"}
+REFERENCE = re.compile(r"\(.*?\)|\bSee .*?\.(?= |$)|\b(?:Tables?|Eq\.|Sections?|Algorithm) [\dIVX.]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,7 @@ class Parent(TrainConfig):
         depth: The layers, of which
             there are several.
         width: The units.
+        form: The form of it.
 
     Raises:
         ValueError: Never.
@@ -43,12 +47,16 @@ class Parent(TrainConfig):
     is_deep: bool = False
     only: str = field(default="a", metadata={"choices": ("a",)})
     title: str = ""
+    form: str = field(default="x", metadata={"choices": PHRASES})  # with a comment
 
 
 @dataclass(frozen=True, kw_only=True)
 class Child(Parent):
     # Deeper than its parent.
     depth: int = 5
+    # Others are not wanted.
+    form: str = field(default="x", metadata={"choices": {"x": PHRASES["x"]}})
+    shape: str = field(default="x", metadata={"choices": PHRASES})
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -56,6 +64,50 @@ def test_every_setting_of_every_method_is_described(name):
     notes = setting_notes(METHODS[name].Config)
     assert [note.name for note in notes] == list(settings_document(METHODS[name].Config()))
     assert [note.name for note in notes if not note.text] == []
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_description_begins_with_a_sentence(name):
+    """A reference such as "Table 3", and the rest of a sentence such as "of the focal loss", explain nothing."""
+    for note in setting_notes(METHODS[name].Config):
+        text = " ".join(REFERENCE.sub("", note.text).split())
+        assert len(re.findall(r"[A-Za-z]{2,}", text)) >= 3, note
+        assert re.match(r"[A-Z][a-z]*\b", text), note
+        assert note.text.endswith("."), note
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_choice_is_described(name):
+    """A choice stands in quotes, and at least two words that explain it follow."""
+    for note in setting_notes(METHODS[name].Config):
+        for choice in note.choices:
+            _, _, behind = note.text.partition(f'"{choice}"')
+            phrase = REFERENCE.sub("", re.split(r'"|;|\.(?: |$)', behind)[0])
+            assert len(re.findall(r"\w+", phrase)) >= 2, (note.name, choice, note.text)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_other_choice_is_described(name):
+    """An aggregator that a method does not take is not among its phrases."""
+    (note,) = (note for note in setting_notes(METHODS[name].Config) if note.name == "aggregator")
+    assert {found for found in re.findall(r'"([^"]*)"', note.text) if found in AGGREGATORS} <= set(note.choices)
+
+
+def test_every_aggregator_has_a_phrase():
+    assert list(AGGREGATOR_NOTES) == list(AGGREGATORS)
+
+
+def test_phrases_of_choices_follow_the_first_description():
+    notes = {note.name: note for note in setting_notes(Parent)}
+    assert notes["form"].text == 'The form of it. "x": the first form; "y-z": another form. with a comment'
+    assert notes["form"].choices == ("x", "y-z")
+    assert notes["form"].type == "one of x, y-z"
+    notes = {note.name: note for note in setting_notes(Child)}
+    assert notes["form"].text == 'The form of it. "x": the first form. with a comment Others are not wanted.'
+    assert notes["form"].choices == ("x",)
+    assert notes["shape"].text == '"x": the first form; "y-z": another form.'
+    with pytest.raises(ValueError, match=r"^form: expected one of x, y-z, got 'z'$"):
+        Parent(form="z")
 
 
 def test_docstrings_and_comments_are_joined():

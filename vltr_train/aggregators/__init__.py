@@ -23,6 +23,7 @@ from vltr_train.aggregators.vlad import NetVLAD, NeXtVLAD
 
 __all__ = [
     "AGGREGATORS",
+    "AGGREGATOR_NOTES",
     "CLUSTERED",
     "MSA",
     "PSA",
@@ -49,6 +50,20 @@ AGGREGATORS: Mapping[str, Callable[..., Aggregator]] = {
     "psa-codebook-centers": partial(Attentive, residual_centers=True),
 }
 """The aggregators by their names in a configuration. Each takes D and, optionally, ``dropout``."""
+
+AGGREGATOR_NOTES: Mapping[str, str] = {
+    "mean": "the mean of the frames, without weights",
+    "nonlinear": "a linear layer and a ReLU on each frame, then the mean (Nonlinear of VideoLT)",
+    "netvlad": "NetVLAD with a gate instead of cluster centers, as in VideoLT's published code",
+    "netvlad-centers": "NetVLAD with the gate, of frames minus cluster centers",
+    "nextvlad": "NeXtVLAD, which is VLAD of groups of a frame's features (MEID's rows of Charades)",
+    "msa": "self-attention with each frame as a query, then nonlinear (Table 5 of MOVE)",
+    "psa": "self-attention with the mean frame as the only query, and a linear layer (MOVE)",
+    "codebook": "MOVE's codebook alone, which is netvlad and a linear layer",
+    "psa-codebook": "psa and codebook side by side (Agg of MOVE's tables)",
+    "psa-codebook-centers": "psa-codebook with cluster centers in the codebook (Eq. 2 of MOVE)",
+}
+"""A phrase for each aggregator, in the order of `AGGREGATORS`: the choices of the setting ``aggregator``."""
 
 CLUSTERED = ("netvlad", "netvlad-centers", "nextvlad", "codebook", "psa-codebook", "psa-codebook-centers")
 """The names of the aggregators that also take ``clusters``."""

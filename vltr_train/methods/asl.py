@@ -27,11 +27,13 @@ class ASLConfig(TrainConfig):
     """The settings of the asymmetric loss; the defaults are those of the published COCO script.
 
     Attributes:
-        gamma_negative: The power of negatives. Powers and margin of 0 give BCE.
-        gamma_positive: The power of positives.
-        margin: The probability by which negatives are shifted; below it their loss is 0.
+        gamma_negative: The power of negatives, at least 0. A larger one lowers the loss of easy negatives more. Powers
+            and margin of 0 give BCE.
+        gamma_positive: The power of positives, at least 0. A larger one lowers the loss of easy positives more.
+        margin: The probability by which negatives are shifted, from 0 to below 1; below it their loss is 0.
         focus_gradient: Whether gradients pass through the powers.
-        over_classes: The mean or the sum over classes. The published code has the sum over the batch too.
+        over_classes: The reduction of the loss over classes. "mean" averages over classes; "sum" adds them up. The
+            published code has the sum over the batch too.
     """
 
     gamma_negative: float = 4.0

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from vltr_train import losses
-from vltr_train.aggregators import AGGREGATORS, VideoClassifier, make_aggregator
+from vltr_train.aggregators import AGGREGATOR_NOTES, VideoClassifier, make_aggregator
 from vltr_train.data.loader import Batch
 from vltr_train.method import AveragePrecision, Method, Stage, Task, TrainConfig
 from vltr_train.ops.dropout import Dropout
@@ -42,33 +42,43 @@ class AVATwoStageConfig(TrainConfig):
     # DIFFERS: the paper's trunk is a video network that pools boxes. Here it is an aggregator of frames. The mean has
     # no weights to transfer.
     aggregator: str = field(
-        default="nonlinear", metadata={"choices": tuple(name for name in AGGREGATORS if name != "mean")}
+        default="nonlinear",
+        metadata={"choices": {name: note for name, note in AGGREGATOR_NOTES.items() if name != "mean"}},
     )
-    dropout: float = 0.3  # on the input of the linear classifier, in all stages
-    # Head classes are those that the paper's criterion finds, or those of more training videos than the tail bound.
+    # Here it acts on the input of the linear classifier in all stages, and not in the aggregator.
+    dropout: float = 0.3
+    # The rule that selects head classes. "criterion" selects them by the gap between their AP in training and in
+    # validation, as the paper; "count" selects those with more training videos than the tail bound.
     head_rule: str = field(default="criterion", metadata={"choices": ("criterion", "count")})
-    judge_epochs: int = 10  # of the classifier by which the criterion judges
-    margin: float = 0.0  # a head class has an AP in training that is higher by this than in validation
+    judge_epochs: int = 10  # The number of epochs of the model by which the criterion judges.
+    # The least gap of a head class by the criterion: AP in training minus AP in validation.
+    margin: float = 0.0
+    # The least share of tail classes, from 0 to 1. The criterion is used if it finds at least this share, and at least
+    # one class. Otherwise counts select the head classes.
     # DIFFERS: the paper selects head classes by its criterion alone, and does not say how far the APs are apart.
-    # The criterion is used if it finds at least this share of tail classes, and at least one.
     least_tail: float = 0.05
-    # The classes whose labels the features are trained on (Table 4).
+    # The classes whose labels the features are trained on in the first stage (Table 3). "head" takes the head classes
+    # alone; "all" takes every class.
     stage1: str = field(default="head", metadata={"choices": ("head", "all")})
-    # The second stage trains the linear classifier, or the whole model.
+    # The parts that the second stage trains (Table 4). "linear" trains the new linear classifier alone; "all" trains
+    # the whole model.
     stage2: str = field(default="linear", metadata={"choices": ("linear", "all")})
-    stage2_balance: bool = True  # whether the second stage draws videos by class
-    classifier_epochs: int = 1  # of the second stage
+    stage2_balance: bool = True  # Whether the second stage draws videos by class, each class equally often (Table 5).
+    classifier_epochs: int = 1  # The number of epochs of the second stage.
+    # The number of videos in an epoch of the second stage. "videos" draws as many by class as there are; "duplicated"
+    # draws as many as the paper's set with duplicates has.
     # DIFFERS: the paper duplicates the videos of tail classes until all classes have about as many. An epoch of that
-    # set has about C n_max labels, and so C n_max / (mean labels of a video) videos (duplicated). Here videos are drawn
-    # by class, as many as there are (videos).
+    # set has about C n_max labels, and so C n_max / (mean labels of a video) videos.
     classifier_videos: str = field(default="videos", metadata={"choices": ("videos", "duplicated")})
-    classifier_batch_size: int = 1000  # of the second stage
+    classifier_batch_size: int = 1000  # The videos of a batch in the second stage, of all ranks together.
+    # The learning rate of the second stage at its start, above 0.
     # DIFFERS: the paper has 1e-3 to 1e-4 and no clipping (protocol=official). With these, the 180 steps of an epoch of
-    # VideoLT hardly move a new classifier from chance: on synthetic features its SAP is .61, and .93 with the rates
-    # below. At these rates unclipped gradients of a sum over classes destroy a trunk that is trained too (stage2=all).
+    # VideoLT hardly move a new classifier from chance: on synthetic features its SAP is .61, and .93 with the
+    # defaults. At these rates unclipped gradients of a sum over classes destroy a trunk that is trained too
+    # (stage2=all).
     classifier_lr: float = 0.1
-    classifier_last_lr: float = 0.01  # to which the rate falls linearly
-    classifier_clip_norm: float | None = 5.0  # `clip_norm` of the second stage
+    classifier_last_lr: float = 0.01  # The learning rate to which that of the second stage falls linearly, above 0.
+    classifier_clip_norm: float | None = 5.0  # The largest norm of gradients in the second stage; none for no clipping.
 
     def __post_init__(self) -> None:
         super().__post_init__()

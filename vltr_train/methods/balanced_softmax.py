@@ -33,11 +33,12 @@ class BalancedSoftmaxConfig(TrainConfig):
     """The settings of the balanced softmax.
 
     Attributes:
-        activation: "softmax" is the paper's loss, with targets that are divided by the number of labels. "sigmoid" is
-            Bal-BCE.
-        prior: The share of a class in Bal-BCE: "labels" is n / sum n as in LiVT's published code; "videos" is n / N.
+        activation: The function that makes probabilities of logits. "softmax" is the paper's loss, with targets that
+            are divided by the number of labels; "sigmoid" is Bal-BCE.
+        prior: The share of a class in Bal-BCE. "labels" is n / sum n as in LiVT's published code; "videos" is n / N.
             The two are the same if each video has one label. With the softmax they differ by a constant.
-        over_classes: The mean or the sum of Bal-BCE over classes. The published code has the sum.
+        over_classes: The reduction of Bal-BCE over classes. "mean" averages over classes; "sum" adds them up, as in the
+            published code.
         smoothing: The share s of label smoothing in Bal-BCE: labels y become (1 - s) y + s / C. The softmax has none.
     """
 

@@ -23,9 +23,12 @@ __all__ = ["CBLoss", "CBLossConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class CBLossConfig(TrainConfig):
-    cb_beta: float = 0.9999  # of the effective number of videos, (1 - beta^n) / (1 - beta)
-    # DIFFERS: the paper weights a row by the weight of its label (sample: the sum over labels). VideoLT's code, and the
-    # default, weight the column of class c by w_c in every row.
+    # The beta of the effective number of videos, (1 - beta^n) / (1 - beta), from 0 to below 1. A larger one weights
+    # rare classes more; 0 gives equal weights.
+    cb_beta: float = 0.9999
+    # The terms that a class weight multiplies. "column" weights the terms of class c in every row by w_c; "sample"
+    # weights all terms of a row by the sum of the weights of its labels.
+    # DIFFERS: the paper weights a row by the weight of its label. VideoLT's code, and the default, weight the column.
     cb_axis: str = field(default="column", metadata={"choices": ("column", "sample")})
 
     def __post_init__(self) -> None:

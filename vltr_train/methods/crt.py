@@ -22,10 +22,11 @@ __all__ = ["CRT", "CRTConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class CRTConfig(ResampledConfig):
-    classifier_epochs: int = 10  # of the second stage
-    # DIFFERS: the published code leaves the frozen features in train mode (train): dropout acts on them, and they are
-    # normalised by the statistics of balanced batches, which move their running statistics too. eval: the features stay
-    # those that the first stage has learnt, in training as in evaluation.
+    classifier_epochs: int = 10  # The number of epochs of the second stage, at least 1.
+    # The mode of the frozen features in the second stage. "eval" leaves them as the first stage has learnt them, in
+    # training as in evaluation; "train" lets dropout act on them and normalises them by the statistics of balanced
+    # batches, which move their running statistics too.
+    # DIFFERS: the published code leaves the frozen features in train mode.
     features_mode: str = field(default="eval", metadata={"choices": ("eval", "train")})
 
     def __post_init__(self) -> None:

@@ -31,17 +31,18 @@ class DistributionBalancedConfig(TrainConfig):
     """The settings of the distribution-balanced loss; the defaults are those of the published COCO configuration.
 
     Attributes:
-        class_balanced: Draw videos by class, each class equally often. The weights are made for this.
-        rebalance: Weight the terms (R-BCE).
-        tolerant: Shift logits and scale those of negatives (NTR).
-        focal: Use the focal loss, with the published factor 2.
-        alpha: The least weight.
-        beta: The steepness of the weights.
-        mu: The ratio r of half the slope of the weights: 0.2 for COCO and 0.3 for VOC in the published configurations.
-        negative_scale: lambda: 2 for COCO and 5 for VOC.
-        kappa: The factor of the shift; 0 turns it off.
-        kappa_form: "code" divides the shift by lambda, and "paper" does not.
-        gamma: The power of the focal loss.
+        class_balanced: Whether videos are drawn by class, each class equally often. The weights are made for this.
+        rebalance: Whether the terms are weighted by alpha + sigmoid(beta (r - mu)) (R-BCE).
+        tolerant: Whether logits are shifted, and those of negatives scaled (NTR).
+        focal: Whether the loss is the focal loss, with the published factor 2.
+        alpha: The least weight, at least 0.
+        beta: The steepness of the weights as a function of r, at least 0.
+        mu: The ratio r at the middle of the sigmoid, at least 0: 0.2 for COCO and 0.3 for VOC in the published
+            configurations.
+        negative_scale: The factor of the logits of negatives (lambda), above 0: 2 for COCO and 5 for VOC.
+        kappa: The factor of the shift, at least 0; 0 turns it off.
+        kappa_form: The form of the shift. "code" divides the shift by lambda; "paper" does not divide it.
+        gamma: The power of the focal loss, at least 0; 0 turns it off.
     """
 
     class_balanced: bool = True

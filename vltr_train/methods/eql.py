@@ -26,6 +26,7 @@ __all__ = ["EQL", "EQLConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class EQLConfig(TrainConfig):
+    # The probability that a tail class does not learn from a negative, from 0 to 1.
     # DIFFERS: the paper's 1.76e-3 is the frequency below which a class is rare, and its gamma is near 1. VideoLT's
     # code, and the default, take it for gamma.
     eql_gamma: float = 1.76e-3

@@ -24,7 +24,8 @@ __all__ = ["Focal", "FocalConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class FocalConfig(TrainConfig):
-    gamma: float = 1.0  # DIFFERS: the paper of the loss has 2, and VideoLT's scripts have 1
+    # The power of the factor (1 - p)^gamma, at least 0. A larger one lowers the loss of easy terms more; 0 gives BCE.
+    gamma: float = 1.0  # DIFFERS: the paper of the loss has 2, and VideoLT's scripts have 1.
 
     def __post_init__(self) -> None:
         super().__post_init__()

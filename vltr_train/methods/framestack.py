@@ -31,32 +31,45 @@ __all__ = ["FrameStack", "FrameStackConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class FrameStackConfig(TrainConfig):
+    # The share of a batch that is mixed, from 0 to 1 (eta); these are its first rows.
     # DIFFERS: 0 mixes nothing, as in Table 5. With 0 the published code mixes whole batches.
-    ratio: float = 0.5  # eta, the share of a batch that is mixed; these are its first rows
-    warm_epochs: int = 1  # epochs without mixing, as there is no rAP yet; with 0 (Algorithm 1) the first has beta 0.5
-    beta: str = field(default="rap", metadata={"choices": ("rap", "constant", "frequency")})  # Table 3
-    constant_beta: float = 0.5  # of beta=constant
-    loss: str = field(default="focal", metadata={"choices": ("focal", "bce")})  # Table 4
-    gamma: float = 1.0  # of the focal loss
-    clip_length: int | None = None  # L; none for train_frames; another value needs ratio=1
-    # The predictions for the rAP. clean_train_mode: a second forward of the clean clips in train mode, as in the
-    # published code (dropout acts, and batch statistics move twice). clean_eval_mode: the same in eval mode. reuse: the
-    # first forward, and a second one for the mixed rows only.
+    ratio: float = 0.5
+    # The number of first epochs without mixing, as there is no rAP yet. With 0 the first epoch has a beta of 0.5
+    # (Algorithm 1).
+    warm_epochs: int = 1
+    # The rule for beta, the share of frames that a video takes from its partner (Table 3). "rap" computes it from the
+    # running AP of both videos' classes; "constant" uses constant_beta for every pair; "frequency" uses the training
+    # counts of the classes in place of the rAP.
+    beta: str = field(default="rap", metadata={"choices": ("rap", "constant", "frequency")})
+    constant_beta: float = 0.5  # The share of the partner's frames with beta=constant, from 0 to 1.
+    # The loss of a batch (Table 4). "focal" is the focal loss with the power gamma; "bce" is the binary cross
+    # entropy.
+    loss: str = field(default="focal", metadata={"choices": ("focal", "bce")})
+    gamma: float = 1.0  # The power of the focal loss, at least 0; 0 gives the binary cross entropy.
+    # The number of frames of a mixed clip (L), at least 1; none for train_frames. Another value needs ratio=1.
+    clip_length: int | None = None
+    # The predictions that the rAP is computed from. "clean_train_mode" takes a second forward of the clean clips in
+    # train mode, as in the published code (dropout acts, and batch statistics move twice); "clean_eval_mode" takes the
+    # same forward in eval mode; "reuse" takes the first forward, and a second one for the mixed rows alone.
     rap_source: str = field(
         default="clean_train_mode", metadata={"choices": ("clean_train_mode", "clean_eval_mode", "reuse")}
     )
-    # DIFFERS: the published code ranks float32 sigmoids one after another, in its sort's order of equal ones; large
-    # logits round to 1 (probabilities, with the lower row first). logits: equal logits are one threshold, and none are
-    # rounded, so the rAP depends on no order of rows.
+    # The scores that the rAP ranks. "logits" ranks logits, of which equal ones are one threshold and none are rounded,
+    # so the rAP depends on no order of rows; "probabilities" ranks float32 sigmoids one after another, and of equal
+    # ones the lower row first.
+    # DIFFERS: the published code ranks sigmoids, in its sort's order of equal ones; large logits round to 1.
     rap_scores: str = field(default="logits", metadata={"choices": ("logits", "probabilities")})
-    # For the next three see vltr_train.frame_stack.
+    # The score of a video with several labels. "sum" adds up the rAP of its labels; "mean" averages them; "min" takes
+    # the lowest of them.
     # DIFFERS: the paper has one label a video. The published code sums the rAP of all, and so does the default.
     multilabel_rap: str = field(default="sum", metadata={"choices": ("sum", "mean", "min")})
-    # DIFFERS: the paper's least sum of two rAP is 1e-5. In the published code, and by default, it is 1e-5 C, because
-    # the code divides by the number of classes C.
+    # The least sum of the scores of two videos; below it beta is 0.5. "code" has 1e-5 C for C classes, because the
+    # published code divides scores by C; "paper" has 1e-5 (Algorithm 1).
+    # DIFFERS: the default is that of the published code.
     eps_scale: str = field(default="code", metadata={"choices": ("code", "paper")})
-    # DIFFERS: Eq. 2 joins a video's own frames and then those of its partner. The published code, and the default, have
-    # the partner's first. Aggregators without order do not tell.
+    # The order of frames in a mixed clip. "partner_first" puts the partner's frames first; "own_first" puts the video's
+    # own frames first. Aggregators that ignore the order of frames give the same result.
+    # DIFFERS: Eq. 2 has the video's own frames first. The published code, and the default, have the partner's first.
     order: str = field(default="partner_first", metadata={"choices": ("partner_first", "own_first")})
 
     def __post_init__(self) -> None:

@@ -24,17 +24,20 @@ __all__ = ["LDAMDRW", "LDAMDRWConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class LDAMDRWConfig(TrainConfig):
+    # The factor of the logits after the margins are subtracted.
     # DIFFERS: the paper's logits are cosines, for which it has the scale 30. In VideoLT's code, and here, the logits of
     # any length are scaled by it.
     scale: float = 30.0
-    largest_margin: float = 0.5  # that of the rarest class
-    # DIFFERS: the paper has one label, with its own margin (false). VideoLT's code, and the default, subtract the sum
+    largest_margin: float = 0.5  # The margin of the rarest class, in logits before `scale`. Others are smaller.
+    # Whether each label of a video has the sum of the margins of all its labels; false for its own margin.
+    # DIFFERS: the paper has one label, with its own margin. VideoLT's code, and the default, subtract the sum
     # of the margins of a video's labels at each of them.
     summed_margins: bool = True
+    # The first epoch in which class weights multiply the loss, counted from 0.
     # DIFFERS: the weights stay on from this epoch. The published code indexes a list of two by epoch // 50, so it ends
     # with an IndexError in epoch 100.
     drw_epoch: int = 50
-    cb_beta: float = 0.9999  # of the late weights, as in cb_loss
+    cb_beta: float = 0.9999  # The beta of these class weights, from 0 to below 1; 0 gives equal weights. See cb_loss.
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -33,9 +33,10 @@ class LogitAdjustmentConfig(TrainConfig):
     """The settings of logit adjustment.
 
     Attributes:
-        tau: The factor of the offsets; 0 turns them off.
-        post_hoc: Train without offsets, and subtract them from the logits of predictions.
-        activation: "sigmoid" trains by BCE, and "softmax" by the cross entropy of `losses.softmax_cross_entropy`.
+        tau: The factor of the offsets, at least 0; 0 turns them off.
+        post_hoc: Whether predictions subtract the offsets from logits, and training has none.
+        activation: The function that makes probabilities of logits. "sigmoid" trains by BCE; "softmax" trains by the
+            cross entropy of `losses.softmax_cross_entropy`.
     """
 
     tau: float = 1.0

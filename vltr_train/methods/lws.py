@@ -32,9 +32,9 @@ class LWSConfig(ResampledConfig):
     """The settings of learnable weight scaling; ``scales_epochs``, ``_lr`` and ``_decay`` are the published ones.
 
     Attributes:
-        scales_epochs: The epochs of the second stage.
-        scales_lr: The learning rate of the second stage at its start; it falls to 0 as a cosine.
-        scales_decay: The weight decay of the scales. It pulls them to 0.
+        scales_epochs: The number of epochs of the second stage, at least 1.
+        scales_lr: The learning rate of the second stage at its start, above 0; it falls to 0 as a cosine.
+        scales_decay: The weight decay of the scales, at least 0. It pulls them to 0.
         select_on: The mAP does not depend on the scales, so it cannot select an epoch of the second stage. The default
             keeps the last.
         features_mode: The mode of the frozen model in the second stage, as in cRT.

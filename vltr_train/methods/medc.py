@@ -54,44 +54,60 @@ LITERAL = ("sorting", "classification", "region")
 
 @dataclass(frozen=True, kw_only=True)
 class MEDCConfig(TrainConfig):
-    aggregator: str = field(default="gaussian", metadata={"choices": ("gaussian",)})  # each expert pools frames itself
-    dropout: float | None = None  # on z; none is 0
+    # Here each expert pools frames itself. The only choice is "gaussian", a mean and a spread of the frames.
+    aggregator: str = field(default="gaussian", metadata={"choices": ("gaussian",)})
+    dropout: float | None = None  # Here it acts on z, and none is 0.
     # The paper gives 120 epochs, but no steps and no clipping. Those are from VideoLT's code for 120 epochs.
     epochs: int = 120
     lr_steps: tuple[int, ...] = (50, 100)
     clip_norm: float | None = None
-    clip_scope: str = field(default="all", metadata={"choices": ("all",)})
+    clip_scope: str = field(default="all", metadata={"choices": ("all",)})  # Here "all" is the only choice.
     train_frames: int = 150
     frame_sampling: str = field(default="uniform", metadata={"choices": tuple(FRAME_SAMPLING)})
-    experts: tuple[str, ...] = field(default=EXPERTS, metadata={"choices": EXPERTS})  # subsets are rows of Table II
-    embedding_dim: int = 1024  # d, which the paper does not give
-    # DIFFERS: Eq. 2 has an MLP (mlp). linear: one layer, as in "Implementation Details".
+    # The experts of the model, one or more; subsets are rows of Table II. "longtail" trains on videos as they come;
+    # "uniform" trains on each class equally often; "inverse" trains on rare classes most often (inverse_law).
+    experts: tuple[str, ...] = field(default=EXPERTS, metadata={"choices": EXPERTS})
+    embedding_dim: int = 1024  # The length of mu, sigma and z (d), at least 1; the paper does not give it.
+    # The layers that embed a frame for mu (phi). "linear" is one layer, as in the section Implementation Details; "mlp"
+    # is two layers with a ReLU between them (Eq. 2).
+    # DIFFERS: Eq. 2 has an MLP.
     phi: str = field(default="linear", metadata={"choices": ("linear", "mlp")})
-    # diag: the weight of a frame depends on itself alone, as Eq. 4 reads. full: it depends on all frames ("directly
-    # related to other frames"), by the mean over queries. none: sigma is computed like mu ("No Temporal-Attention" of
-    # Table II).
+    # The attention that weights frames in sigma. "diag" weights a frame by itself alone, as Eq. 4 reads; "full" weights
+    # it by all frames, as the mean over queries (the paper: directly related to other frames); "none" computes sigma
+    # like mu (No Temporal-Attention of Table II).
     attn: str = field(default="diag", metadata={"choices": ("diag", "full", "none")})
-    # The class frequencies of the inverse expert: reversed by rank, or in proportion to 1 / n. The paper says both.
+    # The class frequencies of the inverse expert; the paper says both. "rank_reversal" gives the class of the r-th most
+    # videos the count of the class of the r-th fewest; "inverse_frequency" draws classes in proportion to 1 / n.
     inverse_law: str = field(default="rank_reversal", metadata={"choices": ("rank_reversal", "inverse_frequency")})
-    shared_batch: bool = False  # one batch for all experts, whose class frequencies differ by `logit_offsets` alone
+    # Whether all experts train on one batch of videos as they come; their class frequencies then differ by
+    # `logit_offsets` alone.
+    shared_batch: bool = False
+    # The similarity of two mu in the sorting loss. "cosine" is the cosine of their angle; "dot" is their dot product.
     # DIFFERS: Eq. 3 compares by dot products.
     similarity: str = field(default="cosine", metadata={"choices": ("cosine", "dot")})
+    # The divisor of the similarities in the sorting loss, above 0.
     # DIFFERS: Eq. 3 has none, so 1. Cosines from -1 to 1 need a lower one.
     temperature: float = 0.1
-    gamma_range: tuple[float, ...] = (0.0, 1.0)  # for the expert's rarest and most frequent class
-    gamma_uniform: float = 0.5  # for every class of the uniform expert
-    # DIFFERS: Eq. 3, 6 and 7 cannot be trained as printed, so the default implements the intended ones; `literal=`
-    # selects the printed ones.
+    # The target of sigma^2 (gamma) for the expert's rarest and most frequent class: two numbers from 0 up, not falling.
+    gamma_range: tuple[float, ...] = (0.0, 1.0)
+    gamma_uniform: float = 0.5  # The target of sigma^2 (gamma) for every class of the uniform expert, at least 0.
+    # The losses that are computed as printed; none by default. "sorting" is Eq. 3, which lacks the minus;
+    # "classification" is Eq. 6, which lacks the term of negatives; "region" is Eq. 7, which lacks the square.
+    # DIFFERS: Eq. 3, 6 and 7 cannot be trained as printed, so the default implements the intended ones.
     literal: tuple[str, ...] = field(default=(), metadata={"choices": LITERAL})
-    # DIFFERS: the paper gives no numbers for the weights of the sorting, classification and region loss. The second is
+    # The weights of the sorting, classification and region loss: three numbers from 0 up.
+    # DIFFERS: the paper gives no numbers for them. The second is
     # a mean over classes, so it is by far the smallest: on synthetic features (100 classes, one run each) 1, 1, 1
     # reaches an mAP of .046, these reach .103, and bce reaches .044.
     lambdas: tuple[float, ...] = (0.01, 1.0, 0.01)
+    # Whether the weights of the losses are learnt with a sum of 1; they start in proportion to `lambdas`.
     # DIFFERS: the paper learns the lambdas with a sum of 1. The minimum of that puts all weight on the smallest loss.
-    # Here they are constant unless this is set. If it is, they start in proportion to `lambdas`.
+    # Here they are constant unless this is set.
     learn_lambdas: bool = False
-    average: str = field(default="probabilities", metadata={"choices": ("probabilities", "logits")})  # over experts
-    mc_samples: int = 0  # draws of z that predictions are averaged over; 0 for a single one at eps = 0
+    # The numbers that predictions average over experts. "probabilities" averages their probabilities;
+    # "logits" averages their logits.
+    average: str = field(default="probabilities", metadata={"choices": ("probabilities", "logits")})
+    mc_samples: int = 0  # The number of draws of z that predictions are averaged over; 0 for a single one at eps = 0.
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -28,7 +28,7 @@ from torch.nn.functional import normalize
 
 from vltr_eval._base.groups import class_groups
 from vltr_train import losses
-from vltr_train.aggregators import Mean, VideoClassifier
+from vltr_train.aggregators import AGGREGATOR_NOTES, Mean, VideoClassifier
 from vltr_train.data.loader import FRAME_SAMPLING, Batch
 from vltr_train.method import Method, Stage, StepDecay, Task, TrainConfig
 from vltr_train.presets import published
@@ -39,48 +39,64 @@ __all__ = ["MEID", "MEIDConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class MEIDConfig(TrainConfig):
-    # The frame embedding is the linear layer and ReLU of VideoLT's "nonlinear", followed by a mean.
-    # DIFFERS: here dropout acts on the mean, and in VideoLT's "nonlinear" on each frame; the paper has no word on it.
-    aggregator: str = field(default="mean", metadata={"choices": ("mean", "netvlad", "nextvlad")})
-    clip_scope: str = field(default="all", metadata={"choices": ("all",)})
+    # The frame embedding is the linear layer and ReLU of VideoLT's Nonlinear, followed by a mean.
+    # DIFFERS: here dropout acts on the mean, and in VideoLT's Nonlinear on each frame; the paper has no word on it.
+    aggregator: str = field(
+        default="mean", metadata={"choices": {name: AGGREGATOR_NOTES[name] for name in ("mean", "netvlad", "nextvlad")}}
+    )
+    clip_scope: str = field(default="all", metadata={"choices": ("all",)})  # Here "all" is the only choice.
     lr: float = 1e-3
     # DIFFERS: the paper has all 150 frames of a video, in order. 60 random ones are those of VideoLT's code.
     train_frames: int = 60
     # DIFFERS: VideoLT's code draws with replacement. A frame that is drawn twice would have no motion. With
     # train_frames=150, uniform is all frames of the paper's videos.
     frame_sampling: str = field(default="without_replacement", metadata={"choices": tuple(FRAME_SAMPLING)})
-    gamma: float = 1.0  # of the focal loss; the paper only says that it follows VideoLT, whose scripts have 1
-    # "Normalization, linear layer and relu": over all frames of a batch, over each frame, or to length 1.
+    # The power of the focal loss, at least 0. The paper only says that it follows VideoLT, whose scripts have 1.
+    gamma: float = 1.0
+    # The normalisation of frames before the linear layer and ReLU of the frame embedding. "bn" is batch normalisation
+    # over all frames of a batch; "ln" is layer normalisation of each frame; "l2" scales each frame to length 1.
     norm: str = field(default="bn", metadata={"choices": ("bn", "ln", "l2")})
+    # The function that makes attention A of scores of frames. "sigmoid" gives each frame a number from 0 to 1;
+    # "softmax" is multiplied by the number of frames N, so its mean is 1; "none" uses no attention (Table 4).
     # DIFFERS: the paper names no function after the two linear layers. 1 / (A + beta) needs an A above 0, and one that
-    # differs between frames. none: no attention (Table 4). The softmax is multiplied by N, so its mean is 1.
-    # With a plain softmax, about 1 / N, its 1 / (A + 0.5) would be equal for all frames.
+    # differs between frames. With a plain softmax, about 1 / N, its 1 / (A + 0.5) would be equal for all frames.
     attention: str = field(default="sigmoid", metadata={"choices": ("sigmoid", "softmax", "none")})
-    attention_dim: int = 512  # between the two layers
+    attention_dim: int = 512  # The number of units between the two linear layers of the attention, at least 1.
+    # Whether there is a ReLU between the two linear layers of the attention.
     # DIFFERS: the paper puts a ReLU behind the linear layer of the frame embedding, and names none between the two of
     # the attention. Without one they are a single linear layer.
     attention_relu: bool = True
-    # Divide A and R by their mean in a clip, so that the mean over frames is a weighted mean.
+    # Whether A and R are divided by their mean in a clip, so that the mean over frames is a weighted mean.
     weighted_mean: bool = False
-    distillation: float = 0.1  # the weight of L_d in both stages; 0 for none (Table 4)
-    neck_dim: int = 256  # units of the layers that L_d compares
-    # The variance is over the units of a neck, for each video, or over the batch of a rank, for each unit.
+    # The weight of the distillation loss L_d in both stages, at least 0; 0 for none (Table 4).
+    distillation: float = 0.1
+    neck_dim: int = 256  # The number of units of the two layers (necks) that L_d compares, at least 1.
+    # The numbers whose variance L_d compares. "units" takes the units of a neck, for each video; "batch" takes the
+    # videos of a rank's batch, for each unit.
     variance_over: str = field(default="units", metadata={"choices": ("units", "batch")})
-    # DIFFERS: Eq. 7 is a squared length, which is a sum (sum). Here it is a mean over videos, or over units with
-    # variance_over=batch, so that its weight depends neither on the batch nor on neck_dim.
+    # The reduction of the squared differences of variances in L_d. "mean" averages over videos, or over units with
+    # variance_over=batch; "sum" adds them up, as a squared length does (Eq. 7).
+    # DIFFERS: Eq. 7 is a squared length, which is a sum. The weight of a mean depends neither on the batch nor on
+    # neck_dim.
     distance: str = field(default="mean", metadata={"choices": ("mean", "sum")})
-    detach_head: bool = False  # L_d moves the logits of tail classes alone
-    # Table 6; "copy" is a new expert like the first, with its own attention.
+    # Whether the gradient of L_d stops at the logits of head classes, so that it moves those of tail classes alone.
+    detach_head: bool = False
+    # The second expert (Table 6). "complementary" is the paper's, with R and motion; "copy" is a new expert like the
+    # first, with its own attention; "none" leaves the second stage out.
     second_expert: str = field(default="complementary", metadata={"choices": ("complementary", "copy", "none")})
-    selection: bool = True  # R (Table 5); without it all frames of the second expert have equal weight
-    beta: float = 0.5  # of R (Table 7)
-    motion: bool = True  # X_M (Table 5); without it X_F is X_C
-    class_balanced: bool = True  # the videos of the second stage (Table 5)
+    # Whether R = 1 / (A + beta) weights the frames of the second expert (Table 5); if false, all are equal.
+    selection: bool = True
+    # The number that is added to A in R, above 0 (Table 7). A smaller one weights neglected frames more.
+    beta: float = 0.5
+    # Whether the second expert sees X_M, the differences of successive frames (Table 5). Without it X_F is X_C.
+    motion: bool = True
+    class_balanced: bool = True  # Whether the second stage draws videos by class, each class equally often (Table 5).
+    # Whether the loss leaves out the labels that a video was not drawn for, in the second stage.
     # DIFFERS: the paper only names class-balanced sampling. VideoLT's code for it leaves out labels that a video was
     # not drawn for, and so does the default; not on Charades, with 7 labels a video.
     mask_other_positives: bool = True
-    expert2_epochs: int = 100  # of the second stage
-    expert2_lr: float = 1e-4  # of the second stage
+    expert2_epochs: int = 100  # The number of epochs of the second stage, at least 1.
+    expert2_lr: float = 1e-4  # The learning rate of the second stage at its start, above 0.
 
     def __post_init__(self) -> None:
         super().__post_init__()

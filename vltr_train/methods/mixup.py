@@ -27,8 +27,10 @@ __all__ = ["Mixup", "MixupConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class MixupConfig(TrainConfig):
-    alpha: float = 1.0  # shares are of Beta(alpha, alpha)
-    # Frames are mixed, or the pooled vectors of the clips.
+    # The parameter of Beta(alpha, alpha), from which the share of a clip is drawn, above 0. With 1 all shares are
+    # equally likely; a smaller one mixes less.
+    alpha: float = 1.0
+    # The numbers that are mixed. "frames" mixes the frames of two clips; "vectors" mixes their pooled vectors.
     mix: str = field(default="frames", metadata={"choices": ("frames", "vectors")})
 
     def __post_init__(self) -> None:

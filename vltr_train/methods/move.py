@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.distributions import Beta
 
 from vltr_train import losses
-from vltr_train.aggregators import Attentive, VideoClassifier
+from vltr_train.aggregators import AGGREGATOR_NOTES, Attentive, VideoClassifier
 from vltr_train.data.loader import Batch
 from vltr_train.method import Method, Task, TrainConfig
 from vltr_train.ops.frames import dynamic_frame_bounds, dynamic_frame_masks
@@ -35,30 +35,45 @@ class MoveConfig(TrainConfig):
     # DIFFERS: Eq. 2 and 10 subtract cluster centers, and Eq. 3 has a bias. The published code has neither, but a gate
     # and a batch normalisation, whose shift is a bias. psa-codebook-centers subtracts centers too.
     aggregator: str = field(
-        default="psa-codebook", metadata={"choices": ("psa-codebook", "psa", "codebook", "psa-codebook-centers")}
+        default="psa-codebook",
+        metadata={
+            "choices": {
+                name: AGGREGATOR_NOTES[name] for name in ("psa-codebook", "psa", "codebook", "psa-codebook-centers")
+            }
+        },
     )
     clip_norm: float | None = None
-    # False: a clip has one vector, of all its frames. Frames are only sampled for extrapolation (Section 3.1).
+    # Whether the vectors of two random views of a clip are extrapolated (Section 3.1). If false, a clip has one
+    # vector, of all its frames, as frames are only sampled for extrapolation.
     extrapolation: bool = True
-    interpolation: bool = True  # whether the vectors of two clips are mixed (Section 3.2)
-    label_calibration: bool = True  # multiplies interpolated labels by 1 - tau + gamma, up to 1
-    lower_bound: float = 3.0  # sigma, frames
-    calibration_bias: float = 0.5  # gamma
-    extrapolation_alpha: float = 2.0  # w - 1 is of Beta(alpha, alpha)
-    interpolation_alpha: float = 1.0  # l is of Beta(alpha, alpha)
+    interpolation: bool = True  # Whether the vectors of two clips are mixed (Section 3.2).
+    label_calibration: bool = True  # Whether interpolated labels are multiplied by 1 - tau + gamma, up to 1.
+    lower_bound: float = 3.0  # The least number of frames of a view (sigma), from 0 to train_frames.
+    calibration_bias: float = 0.5  # The gamma of the factor 1 - tau + gamma of labels, at least 0.
+    # The parameter of the share w of extrapolation, above 0: w - 1 is drawn from Beta(alpha, alpha).
+    extrapolation_alpha: float = 2.0
+    # The parameter of the share l of interpolation, above 0: l is drawn from Beta(alpha, alpha).
+    interpolation_alpha: float = 1.0
+    # The rows that share a draw of w and of l. "batch" draws them once for a batch; "sample" draws them for each clip.
     # DIFFERS: Eq. 11 and 12 have an expectation for each pair, so w and l of its own. Here, as in the published code,
-    # they are drawn once for a batch. sample: for each of its clips.
+    # they are drawn once for a batch.
     mix_granularity: str = field(default="batch", metadata={"choices": ("batch", "sample")})
-    # DIFFERS: the frames that PSA attends to. view, the default: those of the view's own query. The paper multiplies
-    # the frames of a view by one mask before they are pooled, projected and attended to (Eq. 8 and 9); masked frames
-    # are left out here, because zeros would share in the softmax and shrink the mean. drop: the published code, which
-    # draws a third mask for both views and drops the frames in it. keep: it keeps them; no source has this. none: all.
+    # The frames that PSA attends to in a view. "view" takes those of the view's own query; "drop" leaves out the frames
+    # of a third mask of both views, as in the published code; "keep" takes the frames of that mask alone, which no
+    # source has; "none" takes all frames.
+    # DIFFERS: the paper multiplies the frames of a view by one mask before they are pooled, projected and attended to
+    # (Eq. 8 and 9). Masked frames are left out here, because zeros would share in the softmax and shrink the mean. The
+    # published code draws a third mask.
     psa_key_mask: str = field(default="view", metadata={"choices": ("view", "drop", "keep", "none")})
-    # DIFFERS: the published code gives the codebook zeros for masked frames, which count in the batch statistics of
-    # its assignment (zero). In Eq. 10 a mask only leaves frames out of the sum (drop).
+    # The treatment of masked frames in the codebook. "drop" leaves them out of the sum (Eq. 10); "zero" replaces them
+    # by zeros, which count in the batch statistics of the assignment.
+    # DIFFERS: the published code gives the codebook zeros for masked frames.
     codebook_masking: str = field(default="drop", metadata={"choices": ("drop", "zero")})
+    # Whether the weights of the normalisation before the codebook stay untrained.
     # DIFFERS: in the published code no gradient reaches the normalisation before the codebook.
     detach_codebook_input: bool = False
+    # Whether only the frames of a batch's first clip are sampled. The queries of the other clips are then their first
+    # and their second frame, and all their frames are keys and in the codebook.
     # DIFFERS: the published code for MiniKinetics samples only the frames of a batch's first clip.
     minikinetics_code: bool = False
 

@@ -38,9 +38,9 @@ class TauNormConfig(TrainConfig):
     """The settings of tau-normalisation.
 
     Attributes:
-        tau: The power of the norm: 0 only drops the bias, and 1 gives rows of norm 1. None chooses it on the
-            validation set before each evaluation; without a validation set it is 1 then.
-        tau_by: The accuracy that chooses: "groups" is the mean of Acc@1 over head, medium and tail, and "overall" is
+        tau: The power of the norm, at least 0: 0 only drops the bias, and 1 gives rows of norm 1. None chooses it on
+            the validation set before each evaluation; without a validation set it is 1 then.
+        tau_by: The accuracy that chooses tau. "groups" is the mean of Acc@1 over head, medium and tail; "overall" is
             Acc@1 of all labels.
     """
 
