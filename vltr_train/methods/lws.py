@@ -37,16 +37,16 @@ class LWSConfig(ResampledConfig):
         scales_decay: The weight decay of the scales, at least 0. It pulls them to 0.
         select_on: The mAP does not depend on the scales, so it cannot select an epoch of the second stage. The default
             keeps the last.
-        features_mode: The mode of the frozen model in the second stage, as in cRT.
+        features_mode: The mode of the frozen model in the second stage, as in cRT. "eval" leaves the model as the first
+            stage has learnt it, so scales are learnt for the logits of evaluation; "train" lets dropout act on it, and
+            balanced batches move the running statistics of batch normalisation.
     """
 
     scales_epochs: int = 5
     scales_lr: float = 0.2
     scales_decay: float = 5e-4
     select_on: str = field(default="last", metadata={"choices": ("validate", "test", "last")})
-    # DIFFERS: the published code leaves the frozen model in train mode (train): dropout acts on it, and balanced
-    # batches move the running statistics of batch normalisation. eval: the model stays as the first stage has learnt
-    # it, so scales are learnt for the logits of evaluation.
+    # DIFFERS: the published code leaves the frozen model in train mode.
     features_mode: str = field(default="eval", metadata={"choices": ("eval", "train")})
 
     def __post_init__(self) -> None:
