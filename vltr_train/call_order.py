@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 __all__ = ["CALLS", "CallOrder", "check_loss", "noting_call"]
@@ -76,10 +77,19 @@ class CallOrder:
 
 
 def check_loss(method: nn.Module, batches: Any, loss: Any) -> None:
-    """Raise if a forward pass in training did not return a scalar, a hook after it."""
-    if method.training and not (isinstance(loss, Tensor) and loss.ndim == 0):
+    """Raise if a forward pass in training did not return a scalar with a gradient, a hook after it."""
+    if not method.training:
+        return
+    name = f"{type(method).__name__}.forward"
+    if not (isinstance(loss, Tensor) and loss.ndim == 0):
         got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-        raise ValueError(f"{type(method).__name__}.forward: expected a scalar loss, the mean over the rows, got {got}")
+        raise ValueError(f"{name}: expected a scalar loss, the mean over the rows, got {got}")
+    # A caller under no_grad needs none.
+    if torch.is_grad_enabled() and not loss.requires_grad:
+        raise ValueError(
+            f"{name}: expected a loss with a gradient, got one without; compute it from self.model, without detach(), "
+            "item() or no_grad()"
+        )
 
 
 def _order_of(method: nn.Module) -> CallOrder | None:

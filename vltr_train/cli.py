@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from vltr_eval._base.arguments import unknown_name
 from vltr_eval._base.files import PendingFile
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from vltr_train.data.dataset import Dataset
     from vltr_train.data.pack import PackSource, PackSummary
     from vltr_train.method_source import FoundMethod
+    from vltr_train.runs.run_folder import RunFolder
 
 _PROGRAM = "vltr-train"
 _EPILOG = """\
@@ -62,14 +63,17 @@ def main(argv: Sequence[str] | None = None, *, launched: bool = False) -> int:
     args, others = parser.parse_known_args(given)
     takes_settings = hasattr(args, "settings")
     if others and (not takes_settings or any(text.startswith("-") for text in others)):
-        advice = _written_as_setting(others) if takes_settings else did_you_mean(args.refuse.__self__, others)
+        advice = _advice_on_option(args, others) if takes_settings else did_you_mean(args.refuse.__self__, others)
         parser.error(f"unrecognized arguments: {' '.join(others)}{advice}")
     if takes_settings:  # they and methods may stand anywhere, and argparse takes those of one position alone
         words = [*args.methods, *others]
         args.settings = list(filter(_is_setting, words))
         args.methods = [text for text in words if not _is_setting(text)]
-        if not args.methods or (args.run is _fit and len(args.methods) > 1):
-            parser.error(f"METHOD: expected {'one' if args.run is _fit else 'some'}, got {args.methods or 'none'}")
+        if not args.methods:
+            parser.error(f"METHOD: expected {'one' if args.run is _fit else 'some'}, got none")
+        if args.run is _fit and len(args.methods) > 1:
+            got = " and ".join(args.methods)
+            parser.error(f"METHOD: expected one, got {got}; a setting is KEY=VALUE, and sweep trains several methods")
     args.launched = launched
     return answer(_PROGRAM, lambda: args.run(args), debug=args.debug)
 
@@ -79,13 +83,19 @@ def _is_setting(word: str) -> bool:
     return re.match(r"\w+=", word) is not None or ("=" in word and ".py" not in word)
 
 
-def _written_as_setting(words: list[str]) -> str:
-    """The advice for an option that is none: settings are written without dashes."""
+def _advice_on_option(args: argparse.Namespace, words: list[str]) -> str:
+    """The advice for an option that is none: a misspelt one, or else a setting, which is written without dashes."""
+    from difflib import get_close_matches  # not above: only mistakes need it
+
     option = next(number for number, word in enumerate(words) if word.startswith("-"))
     key, _, value = words[option].lstrip("-").partition("=")
+    near = get_close_matches(f"--{key}", args.refuse.__self__.option_strings(), 1, cutoff=0.8)
+    if near:
+        return f"; did you mean {near[0]}?"
     following = words[option + 1 : option + 2]
     value = value or (following[0] if following and not following[0].startswith("-") else "VALUE")
-    return f"; a setting is written without dashes: {key.replace('-', '_')}={value}"
+    setting = value if _is_setting(value) else f"{key.replace('-', '_')}={value}"  # --set KEY=VALUE has it whole
+    return f"; a setting is written without dashes: {setting}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -152,10 +162,12 @@ def _pack_source(args: argparse.Namespace) -> PackSource:
     from vltr_train.data import pack
 
     format = args.format or ("own" if Path(args.labels).is_file() else "videolt")
-    for option in _OWN_OPTIONS:
-        allowed = ("own", "youtube8m") if option == "class_names" else ("own",)
+    for option, allowed in _FORMAT_OPTIONS.items():
         if format not in allowed and getattr(args, option) is not None:
-            raise ValueError(f"--{option.replace('_', '-')}: expected a labels file (--format own), got {args.labels}")
+            name = option.replace("_", "-")
+            if allowed[0] == "own":
+                raise ValueError(f"--{name}: expected a labels file (--format own), got {args.labels}")
+            raise ValueError(f"--{name}: expected --format {allowed[0]} beside it, got labels of the format {format}")
     source = _SOURCES[format](pack, args)
     changes = {key: value for key in ("name", "bounds") if (value := getattr(args, key)) is not None}
     if source.note:
@@ -181,7 +193,11 @@ def _left_out(summary: PackSummary, source: PackSource, published_counts: bool) 
 
 
 _SOME = 3  # videos that are named of those left out
-_OWN_OPTIONS = ("validate", "test", "class_names", "frame_counts")
+_FORMAT_OPTIONS = {
+    **dict.fromkeys(("validate", "test", "frame_counts"), ("own",)),
+    **{"class_names": ("own", "youtube8m"), "num_classes": ("youtube8m",), "imbalance": ("minikinetics",)},
+}
+"""The formats of labels that have an option, where not all have it."""
 
 
 # of a labels format and the module vltr_train.data.pack
@@ -189,7 +205,9 @@ _SOURCES: dict[str, Callable[[Any, argparse.Namespace], PackSource]] = {
     "videolt": lambda pack, args: pack.videolt(args.labels, args.features),
     "charades": lambda pack, args: pack.charades(args.labels, args.features),
     "charadesego": lambda pack, args: pack.charades(args.labels, args.features, name="own-charadesegolt"),
-    "minikinetics": lambda pack, args: pack.minikinetics(args.labels, args.features, args.imbalance),
+    "minikinetics": lambda pack, args: pack.minikinetics(
+        args.labels, args.features, **({} if args.imbalance is None else {"imbalance": args.imbalance})
+    ),
     "ava": lambda pack, args: pack.ava(args.labels, args.features),
     "youtube8m": lambda pack, args: pack.youtube8m(
         args.labels,
@@ -292,7 +310,7 @@ def _sweep(args: argparse.Namespace) -> int:
             settings = parse_settings(found.kind.Config, args.settings)
             if "seed" in settings:
                 raise ValueError("seed: expected the seeds of a sweep by --seeds, got a setting")
-            plans += [(found, settings | {"seed": seed}) for seed in dict.fromkeys(args.seeds)]
+            plans += [(found, settings | {"seed": seed}) for seed in args.seeds]
             build_config(found.kind, found.preset, plans[-1][1])  # raises now, and not after the trainings before it
         for found, settings in plans:
             folder = Path(args.runs, _run_name(found, settings).name)
@@ -336,10 +354,12 @@ def _plain(value: Any) -> str:
 
 def _eval(args: argparse.Namespace) -> int:
     from vltr_train.predict import evaluate_run
+    from vltr_train.runs.run_folder import RunFolder
 
     with _ranks(args):
+        run = RunFolder.open(args.folder)
         if args.data is None:
-            args.data, features = _data_of(args.folder)
+            args.data, features = _data_of(run)
             args.features = args.features or features
         dataset = _open(args)
         with _bar(args) as progress:
@@ -354,19 +374,25 @@ def _eval(args: argparse.Namespace) -> int:
                 **_machine(args),
             )
         if report is not None:
+            if run.unfinished is not None:
+                _note(args, f"{run.path}: {_not_finished(run)}")
             _tell(str(report))
     return OK
 
 
-def _data_of(folder: str) -> tuple[str, str | None]:
+def _data_of(run: RunFolder) -> tuple[str, str | None]:
     """Where the data of a run was."""
-    from vltr_train.runs.run_folder import RunFolder
-
-    run = RunFolder.open(folder)
     data = run.value("data", "folder")
     if data is None:
-        raise ValueError(f"{folder}: its data set was no folder; give one by --data")
+        raise ValueError(f"{run.path}: its data set was no folder; give one by --data")
     return data, run.value("data", "features")
+
+
+def _not_finished(run: RunFolder) -> str:
+    """The note of a run whose training was killed."""
+    from vltr_train.runs.run_folder import NO_REPORT
+
+    return f"not finished, {run.unfinished or NO_REPORT}; finish it with --resume"
 
 
 def _table(args: argparse.Namespace) -> int:
@@ -380,7 +406,7 @@ def _table(args: argparse.Namespace) -> int:
     if not runs:
         unfinished[0].load_report()  # raises
     for run in unfinished:
-        _note(args, f"left out {run.path}: not finished, it has no report; finish it with --resume")
+        _note(args, f"left out {run.path}: {_not_finished(run)}")
     presets = _presets() if args.paper is not None else None
     options = _table_options(args)
     with _bar(args) as progress:
@@ -401,6 +427,9 @@ def _plot(args: argparse.Namespace) -> int:
 
     if args.out is None and args.html is None:
         args.refuse("the following arguments are required: --out or --html")
+    for option in ("panel", "width", "title"):
+        if args.out is None and getattr(args, option) is not None:
+            args.refuse(f"argument --{option}: give --out as well, whose figure it is for")
     runs = list(map(RunFolder.open, args.folders))
     if args.out is not None:
         from vltr_eval import plot
@@ -454,8 +483,15 @@ def _check_methods(methods: Sequence[str]) -> None:
     """Refuse an unknown method before torch is imported, which takes a second."""
     from vltr_train.method_source import read_name
 
-    for method in methods:
-        read_name(method)
+    for number, method in enumerate(methods):
+        try:
+            read_name(method)
+        except ValueError as error:
+            if (
+                number and method.isidentifier() and not str(error).endswith("?")
+            ):  # a name near none is no misspelt method
+                raise ValueError(f"{error}; a setting is KEY=VALUE") from None
+            raise
 
 
 def _read_method(text: str) -> FoundMethod:
@@ -515,9 +551,25 @@ def _vltr_eval_command(folder: Path, dataset: Dataset) -> str:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that names an option whose value it does not take."""
+
+    def option_strings(self) -> list[str]:
+        """Return the options as they are written."""
+        return list(self._option_string_actions)
+
+    def error(self, message: str) -> NoReturn:
+        argument, is_found, value = message.partition(": ignored explicit argument ")
+        if is_found:
+            option = argument.rpartition("/")[2].removeprefix("argument ")
+            forms = [each for each in self.option_strings() if each == option or each.startswith(f"{option}=")]
+            message = f"argument {option}: expected {' or '.join(forms)}, got {option}={value.strip(chr(39))}"
+        super().error(message)
+
+
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser of these words. Commands that they do not give have their name alone: the options need modules."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=_PROGRAM,
         description="Train methods of long-tailed video recognition on frame features, and\nevaluate them exactly.",
         epilog=_EPILOG,
@@ -545,7 +597,7 @@ def _add_synth(commands: Any) -> None:
     parser.add_argument("--dim", type=int, default=128, help="features of a frame (default: 128)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--layout", choices=("packed", "npy"), default="packed", help="one array, or a file a video")
-    parser.add_argument("--imbalance", type=float, default=0.01, help="of minikinetics (default: 0.01)")
+    parser.add_argument("--imbalance", type=float, help="of minikinetics (default: 0.01)")
     parser.add_argument("--frames", type=int, help="of a video (default: those of the profile)")
     parser.add_argument(
         "--length-spread", type=float, default=0.0, metavar="STD", help="of the logarithm of lengths (default: 0)"
@@ -596,7 +648,7 @@ def _add_pack(commands: Any) -> None:
         help="own: whether lines of a list have a number of frames behind the path",
     )
     parser.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="(default: float16)")
-    parser.add_argument("--imbalance", type=float, default=0.01, help="of minikinetics (default: 0.01)")
+    parser.add_argument("--imbalance", type=float, help="of minikinetics (default: 0.01)")
     parser.add_argument("--skip-bad", action="store_true", help="leave out missing and damaged videos, and count them")
     parser.add_argument(
         "--published-counts",
@@ -630,7 +682,7 @@ def _add_fit(commands: Any) -> None:
 def _add_sweep(commands: Any) -> None:
     parser = add_command(commands, "sweep", _sweep, "Train methods or presets over seeds; what is finished is kept.")
     _add_training_options(parser, "METHOD[:PRESET]...")
-    parser.add_argument("--seeds", type=_integers, default=(0, 1, 2), metavar="S,...", help="(default: 0,1,2)")
+    parser.add_argument("--seeds", type=_seeds, default=(0, 1, 2), metavar="S,...", help="(default: 0,1,2)")
     parser.add_argument("--runs", default="runs", metavar="DIR", help="folder of the runs (default: runs)")
     _add_table_options(parser)
 
@@ -781,6 +833,13 @@ def _integers(text: str) -> tuple[int, ...]:
         return tuple(map(int, text.split(",")))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected whole numbers with commas between, got {text!r}") from None
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    seeds = _integers(text)
+    if len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(f"expected different seeds, got {text!r}; equal seeds train one run twice")
+    return seeds
 
 
 # The type, the metavar and the help of the options of `synth` that say how frames show classes

@@ -86,7 +86,7 @@ def lost_ranks(communicator: SingleProcess | Communicator) -> Iterator[None]:
         ):
             raise
         raise RankFailure(
-            f"a rank went away in a training step ({reason}); start all ranks again with --resume"
+            f"a rank went away in a training step ({reason}); start all ranks again with resume=True (--resume)"
         ) from error
 
 

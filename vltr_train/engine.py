@@ -29,7 +29,7 @@ from vltr_train.method_source import FoundMethod, resolve_method
 from vltr_train.predict import class_average_precision, load_weights, score, validation_logits, write_report
 from vltr_train.runs.checkpoint_writer import CheckpointWriter
 from vltr_train.runs.finished import Run
-from vltr_train.runs.run_folder import RunFolder, is_resumed, run_document
+from vltr_train.runs.run_folder import RunFolder, choose_start, run_document
 from vltr_train.schedule import describe_epoch, describe_precision, describe_schedule
 from vltr_train.settings import build_config
 from vltr_train.train_state import StageRun, TrainState
@@ -62,7 +62,8 @@ def fit(
         dataset: A `Dataset`, or the folder of one.
         folder: The run folder; it must be new unless the run is resumed or overwritten.
         preset: A preset of the method; a name may have it as "NAME:PRESET" too.
-        resume: True resumes an existing run from its last checkpoint; "auto" starts one if there is none.
+        resume: True resumes an existing run from its last checkpoint, or from the start if it has no finished epoch;
+            "auto" starts one if there is none.
         overwrite: Replace an existing run.
         checkpoint_every: The epochs between two checkpoints to resume from. The end of a stage always has one.
         device: Default: a GPU if there is one.
@@ -100,8 +101,8 @@ def fit(
                 module.compile()
         training = _Training(model, dataset, selecting, context, quiet or communicator.rank > 0)
         document = run_document(**found.document, config=config, dataset=dataset, argv=sys.argv)
-        document["notes"] = model.notes()
-        how: dict[str, Any] = {"resume": is_resumed(folder, resume, communicator), "overwrite": overwrite}
+        document |= {"notes": model.notes(), "epochs": sum(stage.epochs for stage in training.stages)}
+        how: dict[str, Any] = choose_start(folder, resume, overwrite, communicator)
         training.folder = RunFolder.start(folder, document, is_first=communicator.rank == 0, found=found, **how)
         training.writer, training.checkpoint_every = CheckpointWriter(training.folder), checkpoint_every
     communicator.barrier()  # the first rank has made the folder

@@ -194,6 +194,10 @@ class TrainConfig:
         if self.clusters is not None and (self.clusters < 1 or self.aggregator not in CLUSTERED):
             legal = "at least 1 or none" if self.aggregator in CLUSTERED else f"none with aggregator={self.aggregator}"
             raise ValueError(f"clusters: expected {legal}, got {self.clusters}")
+        # The order has no effect on the rate, so one order keeps equal trainings equal to `table` and a resumption.
+        if list(self.lr_steps) != sorted(self.lr_steps) or min(self.lr_steps, default=0) < 0:
+            steps = ",".join(map(str, self.lr_steps))
+            raise ValueError(f"lr_steps: expected epochs from 0 up in rising order, such as 30,60, got {steps}")
         if self.seed < 0:
             raise ValueError(f"seed: expected at least 0, got {self.seed}")
         if not self.lr > 0:

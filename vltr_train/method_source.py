@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from vltr_eval._base.arguments import unknown_name
 from vltr_train.methods import all_names, check_method, find_method
-from vltr_train.own_code import Code, code_of, import_file
+from vltr_train.own_code import PREFIX, Code, code_of, import_file
 from vltr_train.settings import check_defaults
 
 if TYPE_CHECKING:
@@ -89,6 +90,9 @@ def read_name(text: str) -> MethodName:
     if not name.is_outside:
         if len(rest) > 1:
             raise ValueError(f"method: expected NAME:PRESET or FILE.py:CLASS:PRESET, got {text!r}")
+        if source not in all_names() and Path(f"{source}.py").is_file():
+            meant = ":".join([f"{source}.py", *rest])
+            raise ValueError(f"method: expected a name or FILE.py:CLASS, got {text!r}; did you mean {meant}?")
         check_method(source)
         return MethodName(source, "", (rest or [""])[0] or None)
     if len(rest) > 2:
@@ -146,7 +150,7 @@ def check_code(given: FoundMethod, recorded: Any, where: str, *, resumes: bool =
     if resumes and None in (recorded.get("sha256"), code.document["sha256"]):
         raise ValueError(
             f"{where}: expected a class whose code is known to resume with it, got {code.qualified_name}, of which "
-            "some is in no file; write it to a file, or train again with --overwrite"
+            "some is in no file; write it to a file, or train again with overwrite=True (--overwrite)"
         )
     part = code.difference(recorded)
     if part is not None:
@@ -154,6 +158,8 @@ def check_code(given: FoundMethod, recorded: Any, where: str, *, resumes: bool =
             f"{where}: expected the code of {code.qualified_name} with which the run began, got other code from "
             f"{code.origin} ({part} differs); give {where}/{COPIES}/{recorded.get('file')}:{code.qualified_name}, "
             "the copy that the run keeps, after reading it"
+            + ", or train the other code with overwrite=True (--overwrite)"
+            * resumes
         )
 
 
@@ -191,7 +197,7 @@ def _import_errors(source: str) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
-        reason = " ".join(str(error).split())
+        reason = re.sub(rf"\b{PREFIX}\w+\.", "", " ".join(str(error).split()))  # the package of a file is our own name
         if "relative import" in reason:
             reason += "; a file of a package is PACKAGE.MODULE:CLASS, from the folder that has the package"
         raise ValueError(f"method: {source} cannot be imported ({type(error).__name__}: {reason})") from error
@@ -210,10 +216,28 @@ def _class_of(module: ModuleType, name: MethodName) -> Any:
         if name.class_name not in vars(module):
             raise unknown_name("method", name.class_name, own)
         return vars(module)[name.class_name]
-    if len(own) != 1:
-        found = ", ".join(own) or "none"
-        raise ValueError(f"method: expected {name.source}:CLASS, one of the subclasses of Method there, got {found}")
+    if not own:
+        raise ValueError(
+            f"method: expected a subclass of vltr_train.Method in {name.source}, got a file without one; define it, "
+            "with a forward that returns the loss of a step"
+        )
+    if len(own) > 1:
+        *others, last = own
+        raise ValueError(
+            f"method: expected {name.source}:CLASS, got {name.source} without a class; "
+            f"CLASS is {', '.join(others)} or {last}"
+        )
     return next(iter(own.values()))
+
+
+def _described(kind: Any) -> str:
+    """An object that is no method, without the module of a file, whose name is internal, and without an address."""
+    if isinstance(kind, type):
+        return f"the class {kind.__qualname__}; write class {kind.__name__}(Method)"
+    if callable(kind) and hasattr(kind, "__qualname__"):
+        return f"the function {kind.__qualname__}; give a class"
+    advice = "; give its class" if hasattr(type(kind), "forward") else ""
+    return f"an object of the type {type(kind).__name__}{advice}"
 
 
 def _checked(kind: Any) -> type[Method]:
@@ -221,7 +245,7 @@ def _checked(kind: Any) -> type[Method]:
     from vltr_train.method import Method, TrainConfig
 
     if not (isinstance(kind, type) and issubclass(kind, Method)):
-        raise ValueError(f"method: expected a name or a subclass of vltr_train.Method, got {kind!r}")
+        raise ValueError(f"method: expected a name or a subclass of vltr_train.Method, got {_described(kind)}")
     if kind.forward is Method.forward:
         raise ValueError(f"method: expected {kind.__name__} to define forward, which returns the loss of a step")
     if not (isinstance(kind.Config, type) and issubclass(kind.Config, TrainConfig)):

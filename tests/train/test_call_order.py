@@ -103,6 +103,18 @@ def test_a_loss_that_is_no_scalar_is_named():
         Rows(TrainConfig(), TASK)(make_batch())
 
 
+def test_a_loss_without_a_gradient_is_named():
+    class Detached(Method):
+        def forward(self, batch):
+            return losses.bce(self.model(batch.features), batch.targets).detach()
+
+    method = Detached(TrainConfig(), TASK)
+    with pytest.raises(ValueError, match=r"^Detached.forward: expected a loss with a gradient, got one without; "):
+        method(make_batch())
+    with torch.no_grad():
+        method(make_batch())
+
+
 def test_a_configuration_of_another_method_is_refused():
     kind = all_methods()["framestack"]
     with pytest.raises(TypeError, match=r"FrameStack\.Config, a FrameStackConfig, got TrainConfig$"):

@@ -192,10 +192,11 @@ sys.exit(main(["plot", "run", "--html", "page.html"]))
         (
             ["run", "--out", "a.svg", "--panel", "lozz"],
             BAD_DATA,
-            "columns: expected columns with values, among lr",
+            "panels (--panel): expected columns with values, among lr",
         ),
         (["run", "--out", "a.svg", "--width", "99"], BAD_DATA, "width: expected inches from 1 to 40, got 99"),
-        (["none", "--out", "a.svg"], BAD_DATA, "none/config.json: expected a file of a run"),
+        (["none", "--out", "a.svg"], BAD_DATA, "none: expected the folder of a run, got no such folder"),
+        (["run", "--html", "a.html", "--panel", "lr"], BAD_USAGE, "argument --panel: give --out as well"),
     ],
 )
 def test_mistakes_of_plot_are_one_sentence(make_run, run, arguments, code, sentence):

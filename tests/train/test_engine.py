@@ -447,7 +447,9 @@ def test_evaluating_again_refuses_what_does_not_fit(run, tiny, tmp_path):
     with pytest.raises(ValueError, match=r"^train_counts: expected shape \(62,\), one a class, got \(63,\)$"):
         evaluate_run(run.folder.path, fewer, device="cpu")
     RunFolder.create(tmp_path / "new", run.folder.document).close()
-    with pytest.raises(ValueError, match=r"best\.pt: expected a file of a run, got No such file"):
+    with pytest.raises(
+        ValueError, match=r"best\.pt: expected a checkpoint, got none; finish that run with resume=True"
+    ):
         evaluate_run(tmp_path / "new", tiny, device="cpu")
 
 
@@ -513,7 +515,7 @@ def test_a_resumed_stage_knows_what_earlier_ones_froze(tiny, tmp_path, monkeypat
 
 
 def test_only_a_run_can_be_resumed(tiny, tmp_path):
-    with pytest.raises(ValueError, match=r"config.json: expected a file of a run, got No such file or directory$"):
+    with pytest.raises(ValueError, match=r"typo: expected a run to resume, got none; .*'auto' \(--resume=auto\)$"):
         short_fit("bce", tiny, tmp_path / "typo", resume=True)
     assert not (tmp_path / "typo").exists()
 
@@ -546,7 +548,8 @@ def test_a_run_that_is_there_is_not_touched_unless_that_is_said(tiny, tmp_path):
     first = short_fit("bce", tiny, tmp_path / "run", epochs=1)
     before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
     with pytest.raises(
-        ValueError, match=r"expected a folder without a run, .* --resume, or replace it with --overwrite$"
+        ValueError,
+        match=r"expected a folder without a run, .*resume=True \(--resume\), .*overwrite=True \(--overwrite\)$",
     ):
         short_fit("bce", tiny, tmp_path / "run", epochs=1)
     assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before

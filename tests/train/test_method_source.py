@@ -177,7 +177,15 @@ def test_a_module_on_the_path_is_found(data, own, tmp_path):
     ("source", "name", "message"),
     [
         (SOURCE, "Onw", "method: expected one of Own, got 'Onw'"),
-        ("x = 1\n", "", "expected own.py:CLASS, one of the subclasses of Method there, got none"),
+        ("x = 1\n", "", "expected a subclass of vltr_train.Method in own.py, got a file without one; define it"),
+        (
+            SOURCE + "class More(Own):\n    pass\n",
+            "",
+            "expected own.py:CLASS, got own.py without a class; CLASS is Own or More$",
+        ),
+        ("class Plain:\n    pass\n", "Plain", r"got the class Plain; write class Plain\(Method\)$"),
+        ("def plain():\n    pass\n", "plain", "got the function plain; give a class$"),
+        ("from beside import x\n", "Own", r"cannot import name 'x' from 'beside'"),
         ("x = = 1\n", "Own", "own.py cannot be imported [(]SyntaxError"),
         ("import no_such_package_of_mine\n", "Own", "own.py cannot be imported [(]ModuleNotFoundError"),
         (SOURCE.replace("def forward", "def step"), "Own", "expected Own to define forward"),
@@ -186,6 +194,7 @@ def test_a_module_on_the_path_is_found(data, own, tmp_path):
 )
 def test_a_class_that_is_not_there_or_not_whole_is_one_sentence(tmp_path, monkeypatch, source, name, message):
     (tmp_path / "own.py").write_text(source)
+    (tmp_path / "beside.py").write_text("")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=message):
         resolve_method(f"own.py:{name}" if name else "own.py")
@@ -204,6 +213,16 @@ def test_a_class_that_is_not_there_or_not_whole_is_one_sentence(tmp_path, monkey
 def test_names_that_mean_nothing_are_refused_before_an_import(text, message):
     with pytest.raises(ValueError, match=message):
         read_name(text)
+
+
+def test_a_file_without_its_suffix_is_advised(own, monkeypatch):
+    monkeypatch.chdir(own.parent)
+    with pytest.raises(ValueError, match=r"got 'own:Own'; did you mean own\.py:Own\?$"):
+        read_name("own:Own")
+    with pytest.raises(
+        ValueError, match=r"got 'zzzz'; a class of your own is FILE\.py:CLASS or PACKAGE\.MODULE:CLASS$"
+    ):
+        read_name("zzzz:Own")
 
 
 def test_what_is_no_method_is_refused():
@@ -416,6 +435,30 @@ if __name__ == "__main__":
         assert ("train.py differs" in done.stderr) == bool(returncode)
     script.write_text(SOURCE + end + "# by its file\n")
     assert evaluate_run(tmp_path / "run", open_dataset(data), method=f"{script}:Own").metrics()
+
+
+def test_a_run_without_an_epoch_is_resumed_with_the_mended_code(data, own, tmp_path):
+    """It lost nothing, and the copy of its code is the broken one."""
+    own.write_text(SOURCE.replace("batch.targets", "batch.target"))
+    with pytest.raises(AttributeError, match="target"):
+        fit(f"{own}:Own", data, tmp_path / "run", quiet=True, **SHORT)
+    own.write_text(SOURCE)
+    with pytest.raises(ValueError, match=r"; finish that run with resume=True \(--resume\), or replace it"):
+        fit(f"{own}:Own", data, tmp_path / "run", quiet=True, **SHORT)
+    fit(f"{own}:Own", data, tmp_path / "run", resume=True, quiet=True, **SHORT)
+    assert (tmp_path / "run" / COPIES / "own.py").read_text() == SOURCE
+    assert code_in(tmp_path / "run")["sha256"] == hashlib.sha256(SOURCE.encode()).hexdigest()
+    own.write_text(SOURCE + "# edited\n")
+    with pytest.raises(ValueError, match=r"got other code .*, or train the other code with overwrite=True"):
+        fit(f"{own}:Own", data, tmp_path / "run", resume="auto", quiet=True, **SHORT)
+
+
+def test_a_foreign_configuration_is_no_run_to_start_anew(data, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    for resume in (True, "auto"):
+        with pytest.raises(ValueError, match="expected format"):
+            fit("bce", data, tmp_path, resume=resume, quiet=True, **SHORT)
+    assert (tmp_path / "config.json").read_text() == "{}"
 
 
 def test_the_copy_is_written_at_resumption_where_it_is_missing(data, own, tmp_path):

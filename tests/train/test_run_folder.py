@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,9 @@ def test_a_run_is_replaced_only_when_asked(tmp_path):
     run.append_epoch({"epoch": 1})
     run.save_checkpoint("best", {})
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match=r"expected a folder without a run, .* --resume, .* --overwrite$"):
+    with pytest.raises(
+        ValueError, match=r"expected a folder without a run, .*resume=True .*overwrite=True \(--overwrite\)$"
+    ):
         RunFolder.create(tmp_path, DOCUMENT)
     RunFolder.create(tmp_path, {**DOCUMENT, "method": "eql"}, overwrite=True)
     assert files_of(tmp_path) == ["config.json", "notes.txt"]
@@ -112,7 +115,16 @@ def test_places_that_cannot_hold_a_run(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="file: cannot be made the folder of a run"):
         RunFolder.create(tmp_path / "file", DOCUMENT)
-    with pytest.raises(ValueError, match=r"config\.json: expected a file of a run, got No such file"):
+    with pytest.raises(
+        ValueError, match=r"expected the folder of a run, got one without config\.json; check its name$"
+    ):
+        RunFolder.open(tmp_path)
+    with pytest.raises(ValueError, match=rf"got a file; give its folder {re.escape(str(tmp_path))}$"):
+        RunFolder.open(tmp_path / "file")
+    with pytest.raises(ValueError, match=r"missing: expected the folder of a run, got no such folder; check its name$"):
+        RunFolder.open(tmp_path / "missing")
+    RunFolder.create(tmp_path / "a", DOCUMENT)
+    with pytest.raises(ValueError, match=r"; give one of the 1 folders in it, such as .*a$"):
         RunFolder.open(tmp_path)
     with pytest.raises(
         ValueError, match="document: expected the keys method, preset, settings, dataset, got none named"
@@ -349,7 +361,7 @@ def test_deeply_nested_json_is_refused(tmp_path):
 
 def test_a_checkpoint_that_is_not_there(tmp_path):
     run = RunFolder.create(tmp_path, DOCUMENT)
-    with pytest.raises(ValueError, match=r"best\.pt: expected a file of a run, got No such file"):
+    with pytest.raises(ValueError, match=r"best\.pt: expected a checkpoint, got none; finish that run with"):
         run.load_checkpoint("best")
     with pytest.raises(ValueError, match=r"^name: .* got 'checkpoints'; did you mean checkpoint\?$"):
         run.has_checkpoint("checkpoints")
@@ -412,7 +424,7 @@ def test_predictions_and_reports_that_are_none(tmp_path):
     with pytest.raises(ValueError, match=r"^preds: expected \(n, C\) as labels \(3, 2\), got \(2, 3\)$"):
         run.save_predictions(np.zeros((2, 3)), np.zeros((3, 2)))
     with pytest.raises(
-        ValueError, match=r": expected a finished run, got one without a report; finish it with --resume$"
+        ValueError, match=r": expected a finished run, got one without a report; finish that run with resume=True"
     ):
         run.load_report()
     (tmp_path / "report.json").write_text("{}")

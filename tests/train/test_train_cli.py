@@ -222,8 +222,19 @@ def test_wrong_bounds_of_own_data_are_bad_usage(program, options, message):
 
 
 def test_options_of_own_labels_are_refused_for_other_formats(program):
-    code, _, err = program("pack", ".", "features", "data", "--test", "test.csv")
-    assert (code, err) == (BAD_DATA, "vltr-train: error: --test: expected a labels file (--format own), got .\n")
+    for words, sentence in (
+        (["--test", "test.csv"], "--test: expected a labels file (--format own), got ."),
+        (
+            ["--imbalance", "0.1"],
+            "--imbalance: expected --format minikinetics beside it, got labels of the format videolt",
+        ),
+        (
+            ["--num-classes", "9"],
+            "--num-classes: expected --format youtube8m beside it, got labels of the format videolt",
+        ),
+    ):
+        code, _, err = program("pack", ".", "features", "data", *words)
+        assert (code, err) == (BAD_DATA, f"vltr-train: error: {sentence}\n")
 
 
 def test_a_damaged_video_is_found(fine, program):
@@ -245,9 +256,7 @@ def test_data_that_are_not_there_are_named(program):
     for command in (["eval", "nowhere"], ["table", "nowhere"]):
         code, out, err = program(*command)
         assert (code, out) == (BAD_DATA, "")
-        assert (
-            err == "vltr-train: error: nowhere/config.json: expected a file of a run, got No such file or directory\n"
-        )
+        assert err == "vltr-train: error: nowhere: expected the folder of a run, got no such folder; check its name\n"
     assert not list(Path().iterdir())
 
 
@@ -300,7 +309,9 @@ def test_a_run_that_is_there_is_resumed_or_replaced_where_that_is_said(fine, pro
     report = fine(*command)
     code, out, err = program(*command)
     assert (code, out) == (BAD_DATA, "")
-    assert re.fullmatch(r"vltr-train: error: run: expected a folder without a run, .* --resume, .* --overwrite\n", err)
+    assert re.fullmatch(
+        r"vltr-train: error: run: expected a folder without a run, .*\(--resume\), .*--overwrite\)\n", err
+    )
     assert fine(*command, "--resume") == report
     assert fine(*command, "--resume=auto") == report
     assert fine(*command, "--overwrite") == report
@@ -317,6 +328,8 @@ def test_a_run_that_is_there_is_resumed_or_replaced_where_that_is_said(fine, pro
         (["bce", "clip_nrm=3"], "setting: expected a known name, got 'clip_nrm'; did you mean clip_norm?"),
         (["bce", "epochs=many"], "epochs: expected a whole number, got 'many'"),
         (["bce", "epochs=0"], "epochs: expected at least 1, got 0"),
+        (["bce", "lr_steps=60,30"], "lr_steps: expected epochs from 0 up in rising order, such as 30,60, got 60,30"),
+        (["bce", "lr_steps=-5"], "lr_steps: expected epochs from 0 up in rising order, such as 30,60, got -5"),
         (["bce", "lr=1e-3", "lr=2"], "lr: expected one value, got a second one by 'lr=2'"),
         (["bce", "precision=int8"], "precision: expected one of float32, bfloat16, float16, got 'int8'"),
         (["bce", "protocol=offical"], "protocol: expected a known name, got 'offical'; did you mean official?"),
@@ -362,6 +375,7 @@ def test_sweep_trains_what_is_not_finished(program, tiny_folder, monkeypatch):
         (["crt:r5"], "preset: expected none, because there is none to choose from, got 'r5'"),
         (["focal", "lr=-1"], "lr: expected a positive number, got -1.0"),
         (["seed=5"], "seed: expected the seeds of a sweep by --seeds, got a setting"),
+        (["focl"], "method: expected a known name, got 'focl'; did you mean focal?"),
         (["--ci", "--baseline", "focal"], "--baseline: expected one of bce, got 'focal'"),
     ],
 )
@@ -371,8 +385,15 @@ def test_sweep_refuses_before_it_trains(program, tiny_folder, words, message):
     assert not Path("runs").exists()
 
 
+def test_a_word_that_is_no_method_may_be_a_setting_without_a_value(program):
+    code, _, err = program("sweep", "bce", "smoothing", "--data", "d")
+    assert (code, err.count("\n")) == (BAD_DATA, 1)
+    assert err.endswith(", got 'smoothing'; a class of your own is FILE.py:CLASS or PACKAGE.MODULE:CLASS; "
+                        "a setting is KEY=VALUE\n")  # fmt: skip
+
+
 def test_sweep_trains_what_is_said_twice_once(fine, tiny_folder):
-    out = fine("sweep", "bce", "bce", "--data", tiny_folder, "--seeds", "1,1", *ON_CPU, *WORDS, "--format", "csv")
+    out = fine("sweep", "bce", "bce", "--data", tiny_folder, "--seeds", "1", *ON_CPU, *WORDS, "--format", "csv")
     assert [line.split(",")[:2] for line in out.splitlines()[1:]] == [["bce", "1"]]
 
 
@@ -446,8 +467,21 @@ def test_table_leaves_out_runs_that_are_not_finished(fine, program, finished):
     code, out, err = program("table", "runs/b")
     assert (code, out) == (BAD_DATA, "")
     assert err == (
-        "vltr-train: error: runs/b: expected a finished run, got one without a report; finish it with --resume\n"
+        "vltr-train: error: runs/b: expected a finished run, got one without a report; "
+        "finish that run with resume=True (--resume)\n"
     )
+
+
+def test_eval_says_that_a_run_is_not_finished(program, finished):
+    shutil.copytree(finished, "run")
+    document = json.loads(Path("run/config.json").read_text())
+    assert document["epochs"] == 1
+    Path("run/config.json").write_text(json.dumps(document | {"epochs": 90}))
+    Path("run/report.json").unlink()
+    note = "not finished, epoch 1 of 90; finish it with --resume\n"
+    code, out, err = program("eval", "run", *ON_CPU)
+    assert (code, out, err) == (OK, str(RunFolder.open(finished).load_report()), f"run: {note}")
+    assert program("table", finished, "run")[2] == f"left out run: {note}"
 
 
 @pytest.mark.parametrize(
@@ -477,7 +511,8 @@ def test_resume_auto_starts_a_run_that_is_not_there(fine, program, tiny_folder):
     code, _, err = program(*command, "--resume")
     assert (code, err) == (
         BAD_DATA,
-        "vltr-train: error: run/config.json: expected a file of a run, got No such file or directory\n",
+        "vltr-train: error: run: expected a run to resume, got none; check the folder, or start one by "
+        "resume='auto' (--resume=auto)\n",
     )
     report = fine(*command, "--resume=auto")
     assert report == str(RunFolder.open("run").load_report())
@@ -595,8 +630,14 @@ def test_settings_that_methods_prints_can_be_given(fine, monkeypatch, tiny_folde
         ("fit bce", "the following arguments are required: --data"),
         ("fit --data d", "the following arguments are required: METHOD"),
         ("fit lr=1 --data d", "METHOD: expected one, got none"),
-        ("fit bce focal --data d", "METHOD: expected one, got ['bce', 'focal']"),
-        ("fit bce --data d focal", "METHOD: expected one, got ['bce', 'focal']"),
+        ("fit bce focal --data d", "METHOD: expected one, got bce and focal; a setting is KEY=VALUE, and sweep trains"),
+        ("fit bce --data d focal", "METHOD: expected one, got bce and focal"),
+        ("fit bce --data d --set lr=1", "; a setting is written without dashes: lr=1\n"),
+        ("fit bce --data d --set=lr=1", "; a setting is written without dashes: lr=1\n"),
+        ("fit bce --data d --overwite", "; did you mean --overwrite?\n"),
+        ("sweep bce --data d --seed 3", "; did you mean --seeds?\n"),
+        ("sweep bce --data d --seeds 0,1,0", "argument --seeds: expected different seeds, got '0,1,0'"),
+        ("fit bce --data d --quiet=1", "argument --quiet: expected --quiet, got --quiet=1"),
         ("fit bce --data d --resume --overwrite", "argument --overwrite: not allowed with argument --resume"),
         (
             "fit bce --data d --epochs=3",
@@ -606,7 +647,10 @@ def test_settings_that_methods_prints_can_be_given(fine, monkeypatch, tiny_folde
         ("fit bce --data d --epochs 3", "; a setting is written without dashes: epochs=3"),
         ("fit bce --lr-steps 3,4 --data d", "; a setting is written without dashes: lr_steps=3,4"),
         ("sweep bce --data d --nosuch", "; a setting is written without dashes: nosuch=VALUE"),
-        ("fit bce --data d --resume=always", "argument --resume: ignored explicit argument 'always'"),
+        (
+            "fit bce --data d --resume=always",
+            "argument --resume: expected --resume or --resume=auto, got --resume=always",
+        ),
         ("fit bce --dat d", "the following arguments are required: --data"),
         ("fit bce --data d --store gpu", "argument --store: invalid choice: 'gpu'"),
         ("sweep lr=1 --data d", "METHOD: expected some, got none"),

@@ -337,7 +337,7 @@ def test_a_rank_killed_in_a_step_is_one_sentence(tiny_folder, tmp_path):
     assert [rank.returncode for rank in ranks] == [1, -signal.SIGKILL]
     sentence = next(line for line in errors[0].splitlines() if line.startswith("vltr-train: error: "))
     assert sentence.startswith("vltr-train: error: a rank went away in a training step (")
-    assert sentence.endswith("); start all ranks again with --resume")
+    assert sentence.endswith("); start all ranks again with resume=True (--resume)")
 
 
 def fit_auto(rank, data, folder):

@@ -115,7 +115,7 @@ def training_figure(
     """
     chosen = default_panels(runs) if panels is None else [list(panel) for panel in panels]
     for panel in chosen:
-        _check(runs, panel)
+        _check(runs, panel, "panels (--panel)")
     with new_figure(0.35 + _PANEL * len(chosen)) as figure:
         set_width(figure, width)
         axes: list[Axes] = []
@@ -295,15 +295,15 @@ def _repetitions(runs: Sequence[Run]) -> dict[str, list[Run]]:
     return found
 
 
-def _check(runs: Sequence[Run], columns: Sequence[str]) -> None:
+def _check(runs: Sequence[Run], columns: Sequence[str], argument: str = "columns") -> None:
     if not runs:
         raise ValueError("runs: expected at least one run, got none")
     if not columns:
-        raise ValueError("columns: expected at least one column, got none")
+        raise ValueError(f"{argument}: expected at least one column, got none")
     for column in columns:
         if not any(map(_is_number, (value for run in runs for value in run["columns"].get(column, ())))):
             known = dict.fromkeys(name for run in runs for name in run["columns"])
-            raise ValueError(f"columns: expected columns with values, among {', '.join(known)}, got {column!r}")
+            raise ValueError(f"{argument}: expected columns with values, among {', '.join(known)}, got {column!r}")
 
 
 def _is_number(value: Any) -> bool:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vltr_eval._base.arguments import check_seed
 from vltr_eval._base.arrays import num_threads
 from vltr_eval._base.files import PendingFile
 from vltr_eval._base.groups import class_groups
@@ -116,6 +117,7 @@ _FEWEST = {"train": 4, "validate": 2, "test": 2}  # videos of a class in each sp
 _MEAN_AT_LEAST = {"train": 10, "validate": 3, "test": 3}  # videos of a class; a small scale gets more videos for it
 _MOST = 0.8  # of the videos of a split may carry one class
 
+_IMBALANCE = 0.01
 _LENGTH = 8192  # of the noise of a frame, squared: a model of few features too learns in some hundred steps
 
 
@@ -171,7 +173,7 @@ def make_world(
     scale: float = 0.01,
     dim: int = 128,
     seed: int = 0,
-    imbalance: float = 0.01,
+    imbalance: float | None = None,
     frames: int | None = None,
     length_spread: float = 0.0,
     feature_std: float | None = None,
@@ -181,8 +183,8 @@ def make_world(
     how = SyntheticSignal(**signal)
     if not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"scale: expected a positive number, got {scale!r}")
-    if not 0 < imbalance <= 1:
-        raise ValueError(f"imbalance: expected above 0 to 1, got {imbalance!r}")
+    imbalance = _checked_imbalance(profile, imbalance)
+    check_seed(seed)
     if dim < 1:
         raise ValueError(f"dim: expected at least 1, got {dim!r}")
     if frames is not None and frames < 1:
@@ -232,10 +234,24 @@ def make_world(
     )
 
 
+def _checked_imbalance(profile: str, imbalance: float | None) -> float:
+    """The imbalance, or its default. Other profiles than MiniKinetics have that of their published counts."""
+    if profile not in PROFILES:
+        raise ValueError(f"profile: expected one of {', '.join(PROFILES)}, got {profile!r}")
+    if imbalance is None:
+        return _IMBALANCE
+    if profile != "minikinetics":
+        raise ValueError(
+            f"imbalance: expected none with profile {profile}, whose tail is the published one, got {imbalance!r}; "
+            "leave it out, or take profile minikinetics"
+        )
+    if not 0 < imbalance <= 1:
+        raise ValueError(f"imbalance: expected above 0 to 1, got {imbalance!r}")
+    return imbalance
+
+
 def _shape_of(name: str, imbalance: float) -> Profile:
     """The profile of this name; that of MiniKinetics as its construction makes it, class k having 399 r^(k / 199)."""
-    if name not in PROFILES:
-        raise ValueError(f"profile: expected one of {', '.join(PROFILES)}, got {name!r}")
     if name != "minikinetics":
         return PROFILES[name]
     counts = (399 * imbalance ** (np.arange(200) / 199)).astype(np.int64)
@@ -299,7 +315,7 @@ def synthesize(
     seed: int = 0,
     layout: str = "packed",
     dtype: str = "float16",
-    imbalance: float = 0.01,
+    imbalance: float | None = None,
     frames: int | None = None,
     length_spread: float = 0.0,
     feature_std: float | None = None,
@@ -331,7 +347,7 @@ def synthesize(
         seed: Seed of all draws.
         layout: "packed", one array as `vltr-train pack` makes it, or "npy", one features/<id>.npy a video.
         dtype: "float16" or "float32".
-        imbalance: For minikinetics, the smallest class's share of the largest.
+        imbalance: For minikinetics alone, the smallest class's share of the largest; None for 0.01.
         frames: Frames of a video; by default those of the profile.
         length_spread: 0 if all lengths are equal, else the standard deviation of the logarithm of lengths with that
             mean (VideoLT's at one frame a second: 0.73).
@@ -384,6 +400,8 @@ def synthesize(
     }
     world = make_world(**shape, **how)
     folder = Path(folder)
+    # A number for every profile, as the notes in older folders have it
+    shape["imbalance"] = _checked_imbalance(profile, imbalance)
     origin = {**shape, "layout": layout, "dtype": dtype, **how}
     _claim(folder, origin)
     write = _write_packed if layout == "packed" else _write_files

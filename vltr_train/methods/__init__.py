@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from vltr_eval._base.arguments import unknown_name
+from vltr_eval._base.arguments import nearest_name, unknown_name
 from vltr_train.papers import printed_rows
 
 if TYPE_CHECKING:
@@ -71,7 +71,10 @@ def check_method(name: str) -> None:
     """Raise ValueError if there is no method of a name, without importing any."""
     names = all_names()
     if name not in names:
-        raise unknown_name("method", name, names)
+        error = unknown_name("method", name, names)
+        if nearest_name(name, names) is None:
+            raise ValueError(f"{error}; a class of your own is FILE.py:CLASS or PACKAGE.MODULE:CLASS")
+        raise error
 
 
 def summaries() -> dict[str, Summary]:

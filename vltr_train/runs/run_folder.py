@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from vltr_train.data.label_lists import LabelList
     from vltr_train.method_source import FoundMethod
 
-__all__ = ["RunFolder", "check_plain", "is_resumed", "labels_fingerprint", "open_runs", "run_document"]
+__all__ = ["RunFolder", "check_plain", "choose_start", "labels_fingerprint", "open_runs", "run_document"]
 
 RUN_FORMAT = "vltr-train/run/2"
 CHECKPOINT_FORMAT = "vltr-train/checkpoint/1"
@@ -67,6 +67,8 @@ CHECKPOINTS = ("checkpoint", "best", "next_best")
 # In the order in which an overwritten run is removed: no checkpoint may outlive the configuration it belongs to.
 FILES = (*(f"{name}.pt" for name in CHECKPOINTS), METRICS, PREDS, LABELS, REPORT, REPORT_TEXT, CONFIG)
 EVENTS = "events"
+NO_REPORT = "it has no report"
+REMEDY = "finish that run with resume=True (--resume)"
 OTHER_FILES = (f"{EVENTS}/events.out.tfevents.*", f"{COPIES}/**/*.py")
 
 PLAIN_TYPES = (type(None), bool, int, float, str, bytes)
@@ -129,22 +131,42 @@ def labels_fingerprint(splits: Iterable[LabelList | None]) -> str:
     return digest.hexdigest()
 
 
-def is_resumed(folder: str | os.PathLike[str], resume: bool | str, communicator: SingleProcess | Communicator) -> bool:
-    """Whether a training goes on from a run that is there.
+def choose_start(
+    folder: str | os.PathLike[str],
+    resume: bool | str,
+    overwrite: bool,
+    communicator: SingleProcess | Communicator,
+) -> dict[str, bool]:
+    """Return the arguments "resume" and "overwrite" of `RunFolder.start`: whether a training goes on from a run.
+
+    A run that failed in its first epoch has nothing to go on from. It is started anew, with any code and settings: they
+    may be what the user has mended.
 
     Args:
         folder: The folder of the run.
         resume: True, False, or "auto": True if the folder holds a run.
+        overwrite: Whether a run that is there and not resumed is replaced.
         communicator: The ranks, which all call this before any of them makes the folder.
 
     Raises:
-        ValueError: `resume` is another value.
+        ValueError: `resume` is another value, or True without a run in the folder.
     """
-    if isinstance(resume, bool):
-        return resume
-    if resume != "auto":
+    if resume not in (True, False, "auto"):
         raise ValueError(f"resume: expected True, False or 'auto', got {resume!r}")
-    return communicator.all_gather(lambda: RunFolder.is_at(folder))[0]
+
+    def choose() -> dict[str, bool]:
+        if not RunFolder.is_at(folder):
+            if resume != "auto":
+                raise ValueError(
+                    f"{folder}: expected a run to resume, got none; check the folder, or start one by "
+                    "resume='auto' (--resume=auto)"
+                )
+            return {"resume": False, "overwrite": overwrite}
+        has_begun = RunFolder.open(folder).has_begun
+        return {"resume": has_begun, "overwrite": overwrite or not has_begun}
+
+    # One answer for all ranks: the first one may make the folder while another still looks.
+    return communicator.all_gather(choose)[0] if resume else {"resume": False, "overwrite": overwrite}
 
 
 class RunFolder:
@@ -187,7 +209,7 @@ class RunFolder:
         if present and not overwrite:
             raise ValueError(
                 f"{path}: expected a folder without a run, got one that holds {present[0].name}; "
-                "continue that run with --resume, or replace it with --overwrite"
+                f"{REMEDY}, or replace it with overwrite=True (--overwrite)"
             )
         present += _unfinished(path)
         try:
@@ -251,6 +273,23 @@ class RunFolder:
                 raise OutputError(f"{path.parent}: cannot be made ({error.strerror or error})") from None
             self._write(f"{COPIES}/{name}", partial(_write_bytes, content))
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the folder holds more than the configuration: an epoch, a checkpoint or results."""
+        return any((self.path / name).exists() for name in FILES if name != CONFIG)
+
+    @property
+    def unfinished(self) -> str | None:
+        """A few words about a training that is not finished, such as "epoch 8 of 90", or None.
+
+        Without a number of epochs, which runs of version 0.1 do not record, a run is finished if it has a report.
+        """
+        total = self.document.get("epochs")
+        if not isinstance(total, int):
+            return None if self.has_report else NO_REPORT
+        done = self._epochs[-1]["epoch"] + 1 if self._epochs else 0
+        return f"epoch {done:,} of {total:,}" if done < total else None
+
     @staticmethod
     def is_at(path: str | os.PathLike[str]) -> bool:
         """Whether there is a run in this folder."""
@@ -265,6 +304,8 @@ class RunFolder:
     def open(cls, path: str | os.PathLike[str]) -> RunFolder:
         """The run in this folder. Raises ValueError when there is none, or one of another version."""
         path = Path(path)
+        if not cls.is_at(path):
+            raise _no_run(path)
         text = _read_text(path / CONFIG)
         try:
             document = json.loads(text)
@@ -417,6 +458,8 @@ class RunFolder:
         path = self.checkpoint_file(name)
         try:
             file = open(path, "rb")  # noqa: SIM115
+        except FileNotFoundError:
+            raise ValueError(f"{path}: expected a checkpoint, got none; {REMEDY}") from None
         except OSError as error:
             raise _unreadable(path, error) from None
         with file:
@@ -430,7 +473,7 @@ class RunFolder:
         if damaged is not None:
             raise ValueError(
                 f"{path}: expected the bytes that were saved, but {damaged} has changed, so the file is damaged; "
-                "copy it again, or train again with --overwrite"
+                "copy it again, or train again with overwrite=True (--overwrite)"
             )
         if not isinstance(state, dict) or state.pop("format", None) != CHECKPOINT_FORMAT:
             raise ValueError(f"{path}: expected a checkpoint of vltr-train, got a truncated or foreign file")
@@ -479,7 +522,7 @@ class RunFolder:
         """The report in report.json. Raises ValueError when the run has none yet, or none of this version."""
         path = self.path / REPORT
         if not path.exists():
-            raise ValueError(f"{self.path}: expected a finished run, got one without a report; finish it with --resume")
+            raise ValueError(f"{self.path}: expected a finished run, got one without a report; {REMEDY}")
         try:
             return Report.from_json(_read_text(path))
         except ValueError as error:
@@ -588,6 +631,16 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise _unreadable(path, error) from None
+
+
+def _no_run(path: Path) -> ValueError:
+    """The error for a folder without a run, which names one below it if there is any."""
+    if path.is_dir():
+        below = sorted(file.parent for file in path.glob(f"*/{CONFIG}"))
+        advice = f"give one of the {len(below):,} folders in it, such as {below[0]}" if below else "check its name"
+        return ValueError(f"{path}: expected the folder of a run, got one without {CONFIG}; {advice}")
+    got = f"a file; give its folder {path.parent}" if path.exists() else "no such folder; check its name"
+    return ValueError(f"{path}: expected the folder of a run, got {got}")
 
 
 def _unreadable(path: Path, error: OSError) -> ValueError:

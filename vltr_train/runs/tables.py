@@ -112,11 +112,14 @@ def table(
         The table, with a line break at its end.
 
     Raises:
-        ValueError: The paper, the format or the baseline is unknown, or a run has no report.
+        ValueError: The paper, the format or the baseline is unknown, a run has no report, or there is neither a run
+            nor a paper.
     """
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
     lines, columns = _measured(open_runs(runs)), COLUMNS | SAP_COLUMNS
+    if not lines and paper is None:
+        raise ValueError("runs: expected at least one run, got none; only with paper has a table rows without runs")
     if interval is not None:
         check_level(interval, "interval")
     elif baseline is not None:
