@@ -245,22 +245,25 @@ HEADER = """# A fair test of the claims of five papers, {today}
 
 {provenance}
 The rate of each row is that of {rates} with the highest validation mAP on the data of seed {tuning}, which decides
-nothing else. Then each row trains once (training seed {training}) on the data of each of the seeds {seeds}. All of
-these runs are reported. The rate falls to a tenth after 7/12 of the epochs and again after 5/6. VLADs and codebooks
-have {clusters} clusters. The checkpoint with the best validation mAP is evaluated once on the test split.
+nothing else; on "strokes" by trainings of a third of the epochs. Then each row trains once (training seed {training})
+on the data of each of the seeds {seeds}. All of these runs are reported. The rate falls to a tenth after 7/12 of the
+epochs and again after 5/6. MEID trains each of its two experts for the epochs of its row. VLADs and codebooks have
+{clusters} clusters. The checkpoint with the best validation mAP is evaluated once on the test split.
 
 Sizes, epochs and limits were fixed before these seeds had been trained on, but not before any result: all rows had been
 trained on seeds 1 to 5 of an easier set (`claims-2026-11-30-first.md`). There MOVE's baseline did not overfit, and many
 rows stopped before their plateau. So "main" now has a larger share of the single video, and all of it new seeds. Its
 signal was chosen by the baselines BCE and Agg BCE alone, on the data of seed {tuning}. The nonlinear rows have more
 epochs. MOVE's rows have twice the epochs of their baseline, because they rose longer on seed {tuning}; their rates were
-chosen by trainings as long as the baseline's.
+chosen by trainings as long as the baseline's. The rows of "motion" were lengthened from 30 to 90 epochs on seed {tuning}.
 
 Changes after a look at the deciding seeds:
 
 - "Agg BCE, as long as MOVE" was added to "main" after three of the seeds, and the longer rows of BCE, mixup and
   FrameStack after all five. They train MOVE's rivals as long as MOVE, or longer. A longer row takes the rate of the
   shorter one.
+- The rows of cRT and of MEDC's batches were added to "main" after all five seeds: choices of this package. They take
+  the rates of BCE and of MEDC.
 - "strokes" first had three times as many characters to train on. No claim was testable there: the baseline did not
   overfit, and no row reached a plateau.
 - The interval is now Student's over the seeds; the first page had widened it by the error of test rows.
@@ -273,7 +276,7 @@ mean. It holds all that differs between seeds: "se by rows" is the part of the c
 row within each seed), and "se by training" is the rest, from training videos and the draws of training. The jackknife
 overstates where classes have few positives (docs/intervals.md), and a tail class has about two here. So "se by rows"
 can exceed "se", and the rest is then 0. A mean under another class distribution has no error by rows. On "strokes" all
-seeds split the same characters, so the variance of a mean is (1/5 + test / training) times that of one difference
+seeds draw from the same characters, so the variance of a mean is (1/5 + test / training) times that of one difference
 (Nadeau and Bengio, 2003). "printed" is the same difference in the paper.
 
 A claim "holds", or "the opposite" does, where the interval excludes 0. It is "not testable on this data" where a

@@ -258,7 +258,7 @@ class _Training:
         """Return the metrics of the selecting split, and whether the method is the best so far of the last stage."""
         found: dict[str, float] = {}
         if is_last_stage and (is_end or self.selecting is not None):
-            found |= self.method.calibrate(partial(validation_logits, self.method, self.dataset, self.context))
+            found |= self.method.calibrate(partial(validation_logits, self.method, self.dataset, self.context)) or {}
         if self.selecting is not None:
             whole = score(self.method, self.selecting, self.dataset, self.context)
             found |= {name: value for name, value in whole.metrics().items() if value == value}

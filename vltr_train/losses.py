@@ -586,8 +586,9 @@ def distribution_balanced(
 
 
 def _check_from_zero(**numbers: float) -> None:
+    """Refuse numbers below 0. The values of tensors are not read."""
     for name, number in numbers.items():
-        if not (isinstance(number, Real) and 0 <= number < math.inf):
+        if not isinstance(number, Tensor) and not (isinstance(number, Real) and 0 <= number < math.inf):
             raise ValueError(f"{name}: expected at least 0, got {number!r}")
 
 

@@ -248,8 +248,8 @@ OFFICIAL = {"select_on": "test", "absent": "zero"}
 """Settings of ``protocol=official``, which follows the published code, or without one the paper.
 
 Checkpoints are selected on the test set, and classes without positives count as AP 0, as in VideoLT's code.
-`Method.official` has the choices of the method's own source that are no defaults and that settings can make.
-docs/training/departures.md lists these, and those that remain."""
+`Method.official` has choices of the method's own source that are no defaults. docs/training/departures.md lists these,
+and what remains."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -462,7 +462,7 @@ class Method(nn.Module):
             A message to print, or None.
         """
 
-    def calibrate(self, validation: LabelledLogits) -> Mapping[str, float]:
+    def calibrate(self, validation: LabelledLogits) -> Mapping[str, float] | None:
         """Choose what only predictions need: override this to set buffers by the logits of the validation split.
 
         The engine calls this on all ranks in the last stage, before each evaluation. The buffers are saved with the
@@ -472,9 +472,9 @@ class Method(nn.Module):
             validation: Returns the logits and labels of the validation split, or None without such a split.
 
         Returns:
-            The chosen numbers by their names, for metrics.csv.
+            The chosen numbers by their names, for metrics.csv, or None.
         """
-        return {}
+        return None
 
     def freeze(self, *modules: nn.Module, in_eval: bool = True) -> None:
         """Exclude modules from training: their parameters get no gradients.
@@ -484,6 +484,7 @@ class Method(nn.Module):
             in_eval: Keep them in eval mode even after ``train()``. Without it dropout acts on them in training, and
                 batches move their running statistics.
         """
+        self.unfreeze(*modules)
         for module in modules:
             module.requires_grad_(False)
             if in_eval:

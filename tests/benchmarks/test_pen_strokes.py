@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("svg.path")
 pytest.importorskip("torch")
 
+import comparisons
 import pen_strokes
 
 from vltr_train.data.dataset import open_dataset
@@ -43,6 +44,12 @@ def test_components_and_strokes_are_those_of_dictionaries(characters, name, comp
     assert components <= set(characters[name].components)
     assert len(characters[name].strokes) == strokes
     assert name not in characters[name].components
+
+
+def test_intervals_know_how_much_the_splits_overlap():
+    shares = pen_strokes.SHARES
+    assert comparisons.COMPARISONS["strokes"].overlap == pytest.approx(shares["test"] / shares["train"])
+    assert sum(shares.values()) <= 1
 
 
 def test_seeds_differ_in_their_splits_alone(tmp_path, monkeypatch, characters):

@@ -52,7 +52,7 @@ AGGREGATORS: Mapping[str, Callable[..., Aggregator]] = {
 """The aggregators by their names in a configuration. Each takes D and, optionally, ``dropout``."""
 
 AGGREGATOR_NOTES: Mapping[str, str] = {
-    "mean": "the mean of the frames, without weights",
+    "mean": "the mean of the frames",
     "nonlinear": "a linear layer and a ReLU on each frame, then the mean (Nonlinear of VideoLT)",
     "netvlad": "NetVLAD with a gate instead of cluster centers, as in VideoLT's published code",
     "netvlad-centers": "NetVLAD with the gate, of frames minus cluster centers",
