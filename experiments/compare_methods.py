@@ -255,7 +255,7 @@ trained on seeds 1 to 5 of an easier set (`claims-2026-11-30-first.md`). There M
 rows stopped before their plateau. So "main" now has a larger share of the single video, and all of it new seeds. Its
 signal was chosen by the baselines BCE and Agg BCE alone, on the data of seed {tuning}. The nonlinear rows have more
 epochs. MOVE's rows have twice the epochs of their baseline, because they rose longer on seed {tuning}; their rates were
-chosen by trainings as long as the baseline's. The rows of "motion" were lengthened from 30 to 90 epochs on seed {tuning}.
+chosen by trainings as long as the baseline's. "motion" has 90 epochs instead of 30 after a look at seed {tuning}.
 
 Changes after a look at the deciding seeds:
 

@@ -102,7 +102,7 @@ def fit(
         training = _Training(model, dataset, selecting, context, quiet or communicator.rank > 0)
         document = run_document(**found.document, config=config, dataset=dataset, argv=sys.argv)
         document |= {"notes": model.notes(), "epochs": sum(stage.epochs for stage in training.stages)}
-        how: dict[str, Any] = choose_start(folder, resume, overwrite, communicator)
+        how: dict[str, Any] = choose_start(folder, document, resume, overwrite, communicator)
         training.folder = RunFolder.start(folder, document, is_first=communicator.rank == 0, found=found, **how)
         training.writer, training.checkpoint_every = CheckpointWriter(training.folder), checkpoint_every
     communicator.barrier()  # the first rank has made the folder

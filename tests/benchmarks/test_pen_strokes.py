@@ -64,8 +64,10 @@ def test_seeds_differ_in_their_splits_alone(tmp_path, monkeypatch, characters):
     assert first.train.labels.ids == again.train.labels.ids != other.train.labels.ids
     assert first.frames.fingerprint == other.frames.fingerprint
     ids = [set(split.labels.ids) for split in (first.train, first.validate, first.test)]
-    assert sum(map(len, ids)) == len(set.union(*ids)) == len(first.frames.ids)
-    assert [len(part) for part in ids] == [round(share * len(first.frames.ids)) for share in (0.6, 0.15, 0.25)]
-    total = sum(split.labels.counts() for split in (first.train, first.validate, first.test))
-    assert min(total) >= pen_strokes.LEAST
-    assert (np.diff(total) <= 0).all()
+    assert sum(map(len, ids)) == len(set.union(*ids))
+    assert set.union(*ids) <= set(first.frames.ids)
+    for part, share in zip(ids, (0.2, 0.15, 0.2), strict=True):
+        assert abs(len(part) - share * len(first.frames.ids)) <= 1
+    counts = [sum(name in character.components for character in few) for name in first.class_names]
+    assert min(counts) >= pen_strokes.LEAST
+    assert (np.diff(counts) <= 0).all()

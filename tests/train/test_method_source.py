@@ -445,6 +445,8 @@ def test_a_run_without_an_epoch_is_resumed_with_the_mended_code(data, own, tmp_p
     own.write_text(SOURCE)
     with pytest.raises(ValueError, match=r"; finish that run with resume=True \(--resume\), or replace it"):
         fit(f"{own}:Own", data, tmp_path / "run", quiet=True, **SHORT)
+    with pytest.raises(ValueError, match=r"expected settings .* as in its config.json, got "):
+        fit(f"{own}:Own", data, tmp_path / "run", resume=True, quiet=True, **{**SHORT, "lr": 0.5})
     fit(f"{own}:Own", data, tmp_path / "run", resume=True, quiet=True, **SHORT)
     assert (tmp_path / "run" / COPIES / "own.py").read_text() == SOURCE
     assert code_in(tmp_path / "run")["sha256"] == hashlib.sha256(SOURCE.encode()).hexdigest()

@@ -133,23 +133,26 @@ def labels_fingerprint(splits: Iterable[LabelList | None]) -> str:
 
 def choose_start(
     folder: str | os.PathLike[str],
+    document: Mapping[str, Any],
     resume: bool | str,
     overwrite: bool,
     communicator: SingleProcess | Communicator,
 ) -> dict[str, bool]:
     """Return the arguments "resume" and "overwrite" of `RunFolder.start`: whether a training goes on from a run.
 
-    A run that failed in its first epoch has nothing to go on from. It is started anew, with any code and settings: they
-    may be what the user has mended.
+    A run that failed in its first epoch has nothing to go on from. It is started anew, with any code: it may be what
+    the user has mended.
 
     Args:
         folder: The folder of the run.
+        document: The `run_document` of the training.
         resume: True, False, or "auto": True if the folder holds a run.
         overwrite: Whether a run that is there and not resumed is replaced.
         communicator: The ranks, which all call this before any of them makes the folder.
 
     Raises:
-        ValueError: `resume` is another value, or True without a run in the folder.
+        ValueError: `resume` is another value, or True without a run in the folder, or a run to start anew has other
+            settings or data.
     """
     if resume not in (True, False, "auto"):
         raise ValueError(f"resume: expected True, False or 'auto', got {resume!r}")
@@ -162,8 +165,10 @@ def choose_start(
                     "resume='auto' (--resume=auto)"
                 )
             return {"resume": False, "overwrite": overwrite}
-        has_begun = RunFolder.open(folder).has_begun
-        return {"resume": has_begun, "overwrite": overwrite or not has_begun}
+        run = RunFolder.open(folder)
+        if not run.has_begun:
+            run.check_same(document)
+        return {"resume": run.has_begun, "overwrite": overwrite or not run.has_begun}
 
     # One answer for all ranks: the first one may make the folder while another still looks.
     return communicator.all_gather(choose)[0] if resume else {"resume": False, "overwrite": overwrite}
@@ -250,15 +255,19 @@ class RunFolder:
             check_code(found, folder.document.get("code"), str(path), resumes=True)
         if is_first:
             folder.remove_unfinished()
-        for key in ("method", "preset", "settings", "dataset"):
-            there, here = folder.document[key], document[key]
-            if there != here:
-                if isinstance(here, dict):
-                    there, here = _only_in(there, here), _only_in(here, there)
-                raise ValueError(f"{path}: expected {key} {there} as in its config.json, got {here}")
+        folder.check_same(document)
         if is_first:
             folder._keep_code(found)  # the process may have been killed before it had
         return folder
+
+    def check_same(self, document: Mapping[str, Any]) -> None:
+        """Refuse the `run_document` of a training with another method, other settings or other data."""
+        for key in ("method", "preset", "settings", "dataset"):
+            there, here = self.document[key], document[key]
+            if there != here:
+                if isinstance(here, dict):
+                    there, here = _only_in(there, here), _only_in(here, there)
+                raise ValueError(f"{self.path}: expected {key} {there} as in its config.json, got {here}")
 
     def _keep_code(self, found: FoundMethod | None) -> None:
         """Write the copies of the code of a method, where they are not there yet."""
