@@ -66,7 +66,7 @@ def test_official_asl_is_the_published_sum_but_for_the_size_of_the_batch():
     targets = torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 1, 1]])
     method = kind(config, Task(4, 4, np.array([500, 100, 20, 5]), TASK.bounds))
     method.model = torch.nn.Identity()
-    batch = dataclasses.replace(make_batch(num_rows=3), features=logits, targets=targets)
+    batch = dataclasses.replace(make_batch(num_rows=3), features=logits.requires_grad_(), targets=targets)
     assert 3 * begin(method)(batch).item() == pytest.approx(1.913645, rel=1e-6)
 
 

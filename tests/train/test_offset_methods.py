@@ -231,7 +231,7 @@ def official_loss(name, **settings):
     kind = find_method(name)
     method = kind(build_config(kind, settings=settings, protocol="official"), OF_Z)
     method.model = torch.nn.Identity()
-    batch = dataclasses.replace(make_batch(num_rows=3), features=Z, targets=ONE_LABEL)
+    batch = dataclasses.replace(make_batch(num_rows=3), features=Z.clone().requires_grad_(), targets=ONE_LABEL)
     return begin(method)(batch).item(), method.config
 
 
