@@ -364,7 +364,7 @@ def _eval(args: argparse.Namespace) -> int:
         dataset = _open(args)
         with _bar(args) as progress:
             report = evaluate_run(
-                args.folder,
+                run,
                 dataset,
                 method=args.method,
                 split=args.split,
@@ -487,9 +487,8 @@ def _check_methods(methods: Sequence[str]) -> None:
         try:
             read_name(method)
         except ValueError as error:
-            if (
-                number and method.isidentifier() and not str(error).endswith("?")
-            ):  # a name near none is no misspelt method
+            is_misspelt = str(error).endswith("?")  # did you mean ...?
+            if number and method.isidentifier() and not is_misspelt:
                 raise ValueError(f"{error}; a setting is KEY=VALUE") from None
             raise
 

@@ -99,7 +99,7 @@ def focal(logits: Any, targets: Any, gamma: float = 1.0, alpha: float = 1.0, *, 
         >>> focal([[0.0, 2.0]], [[0, 1]], gamma=2.0, reduction="none")
         tensor([[0.1733, 0.0018]])
     """
-    _check_from_zero(gamma=gamma, alpha=alpha)
+    _check_at_least_zero(gamma=gamma, alpha=alpha)
     entropy = bce(logits, targets, reduction="none")
     return _reduced(alpha * _focus(entropy, gamma) * entropy, reduction)
 
@@ -150,7 +150,7 @@ def ldam_margins(counts: Any, largest: float = 0.5) -> Tensor:
         >>> ldam_margins([16, 1])
         tensor([0.2500, 0.5000])
     """
-    _check_from_zero(largest=largest)
+    _check_at_least_zero(largest=largest)
     margins = _at_least_one(counts) ** -0.25
     return _float32(margins * largest / margins.max())
 
@@ -228,7 +228,7 @@ def eql(logits: Any, targets: Any, tail: Any, gamma: float = 1.76e-3, *, reducti
         >>> eql([[0.0, 0.0]], [[1, 0]], tail=[False, True], gamma=1.0, reduction="none")
         tensor([[0.6931, 0.0000]])
     """
-    _check_from_zero(gamma=gamma)
+    _check_at_least_zero(gamma=gamma)
     if gamma > 1:
         raise ValueError(f"gamma: expected a probability from 0 to 1, got {gamma!r}")
     logits, targets = _batch(logits, targets)
@@ -397,7 +397,7 @@ def asymmetric(
         >>> asymmetric([[0.0, 0.0]], [[1, 0]], reduction="none")
         tensor([[0.6931, 0.0245]])
     """
-    _check_from_zero(gamma_negative=gamma_negative, gamma_positive=gamma_positive)
+    _check_at_least_zero(gamma_negative=gamma_negative, gamma_positive=gamma_positive)
     if not 0 <= margin < 1:
         raise ValueError(f"margin: expected from 0 to below 1, got {margin}")
     logits, targets = _batch(logits, targets)
@@ -522,7 +522,7 @@ def rebalanced_weights(targets: Any, counts: Any, alpha: float = 0.1, beta: floa
         >>> rebalanced_weights([[1, 1]], [8, 2], beta=1.0)
         tensor([[0.6000, 0.7457]])
     """
-    _check_from_zero(alpha=alpha, beta=beta, mu=mu)
+    _check_at_least_zero(alpha=alpha, beta=beta, mu=mu)
     targets = _matrix("targets", targets).detach()
     inverse = 1 / _counts(counts, targets).clamp_min(1)
     # A sum and no product of matrices, which autocast would compute in 16 bits.
@@ -576,7 +576,7 @@ def distribution_balanced(
     """
     if not negative_scale > 0:
         raise ValueError(f"negative_scale: expected a positive number, got {negative_scale}")
-    _check_from_zero(gamma=gamma, factor=factor)
+    _check_at_least_zero(gamma=gamma, factor=factor)
     logits, targets = _batch(logits, targets)
     scale = targets + negative_scale * (1 - targets)
     shifted = logits if bias is None else logits + _per_class("bias", bias, logits)
@@ -585,8 +585,8 @@ def distribution_balanced(
     return _reduced(losses if weight is None else _broadcast("weight", weight, logits) * losses, reduction)
 
 
-def _check_from_zero(**numbers: float) -> None:
-    """Refuse numbers below 0. The values of tensors are not read."""
+def _check_at_least_zero(**numbers: float) -> None:
+    """Refuse powers and factors below 0. The values of tensors are not read."""
     for name, number in numbers.items():
         if not isinstance(number, Tensor) and not (isinstance(number, Real) and 0 <= number < math.inf):
             raise ValueError(f"{name}: expected at least 0, got {number!r}")

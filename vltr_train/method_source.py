@@ -154,12 +154,11 @@ def check_code(given: FoundMethod, recorded: Any, where: str, *, resumes: bool =
         )
     part = code.difference(recorded)
     if part is not None:
+        or_anew = ", or train the other code with overwrite=True (--overwrite)" if resumes else ""
         raise ValueError(
             f"{where}: expected the code of {code.qualified_name} with which the run began, got other code from "
             f"{code.origin} ({part} differs); give {where}/{COPIES}/{recorded.get('file')}:{code.qualified_name}, "
-            "the copy that the run keeps, after reading it"
-            + ", or train the other code with overwrite=True (--overwrite)"
-            * resumes
+            f"the copy that the run keeps, after reading it{or_anew}"
         )
 
 

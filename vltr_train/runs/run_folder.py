@@ -291,7 +291,7 @@ class RunFolder:
     def unfinished(self) -> str | None:
         """A few words about a training that is not finished, such as "epoch 8 of 90", or None.
 
-        Without a number of epochs, which runs of version 0.1 do not record, a run is finished if it has a report.
+        Without a number of epochs, which older runs do not record, a run is finished if it has a report.
         """
         total = self.document.get("epochs")
         if not isinstance(total, int):
